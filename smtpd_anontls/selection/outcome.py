@@ -1,0 +1,146 @@
+"""The value that a selection returns, and the ports that it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from smtpd_anontls.domain.events import EventDraft, EventId
+from smtpd_anontls.domain.instants import rfc3339_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
+    from smtpd_anontls.domain.directory_value import Answer
+    from smtpd_anontls.domain.records import TlsVerb
+
+
+class Directory(Protocol):
+    """Where msExchServerInternalTLSCert is read."""
+
+    async def internal_tls_certificate(self, server: str) -> Answer:
+        """Return what the object of *server* names; never raise."""
+        ...
+
+
+class Store(Protocol):
+    """The local computer store of one server."""
+
+    async def find(self, thumbprint: str) -> StoreCertificate | None:
+        """Return the certificate with this thumbprint, usable or not; None where there is none."""
+        ...
+
+    async def all(self) -> Sequence[StoreCertificate]:
+        """Return every certificate."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a selection: its question's answer, and the sentence that explains it."""
+
+    step: str
+    passed: bool
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the step object of the trace."""
+        return {"step": self.step, "passed": self.passed, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was decided, and everything needed to explain it."""
+
+    server: str
+    connector: str
+    verb: TlsVerb
+    certificate: Certificate | None  # None: the verb is not advertised, nothing is loaded.
+    steps: tuple[Step, ...]
+    events: tuple[EventDraft, ...]
+    duration_ms: float = 0.0  # Measured by whoever ran it; the selection has no clock.
+
+    @property
+    def advertised(self) -> bool:
+        """Whether EHLO offers the verb."""
+        return self.certificate is not None
+
+    @property
+    def event_ids(self) -> tuple[int, ...]:
+        """The ids of the events that the selection asks for."""
+        return tuple(event.event_id.value for event in self.events)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the selection object that every surface shows."""
+        return {
+            "server": self.server,
+            "connector": self.connector,
+            "verb": self.verb.value,
+            "advertised": self.advertised,
+            "certificate": None if self.certificate is None else certificate_json(self.certificate),
+            "steps": [step.as_json() for step in self.steps],
+            "event_ids": list(self.event_ids),
+            "duration_ms": round(self.duration_ms, 3),
+        }
+
+
+def certificate_json(certificate: Certificate) -> dict[str, Any]:
+    """Return the certificate object that every surface shows."""
+    return {
+        "thumbprint": certificate.thumbprint,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial_number": certificate.serial_number,
+        "not_before": rfc3339_seconds(certificate.not_before),
+        "not_after": rfc3339_seconds(certificate.not_after),
+        "subject_alternative_names": list(certificate.subject_alternative_names),
+        "self_signed": certificate.self_signed,
+    }
+
+
+@dataclass(slots=True)
+class Trace:
+    """The steps of a selection that is under way."""
+
+    server: str
+    connector: str
+    verb: TlsVerb
+    steps: list[Step] = field(default_factory=list)
+    events: list[EventDraft] = field(default_factory=list)
+
+    def passed(self, step: str, detail: str) -> None:
+        """Note that a step's answer is yes."""
+        self.steps.append(Step(step, passed=True, detail=detail))
+
+    def failed(self, step: str, detail: str) -> None:
+        """Note that a step's answer is no; whether that ends the selection is the caller's to say."""
+        self.steps.append(Step(step, passed=False, detail=detail))
+
+    def write(self, event_id: EventId, *inserts: str, thumbprint: str | None = None) -> None:
+        """Ask for an event."""
+        self.events.append(EventDraft(event_id, inserts, thumbprint))
+
+    def nothing(self) -> Selection:
+        """End without a certificate: the verb is not advertised."""
+        return self._end(None)
+
+    def selected(self, certificate: Certificate) -> Selection:
+        """End with *certificate*: the verb is advertised."""
+        return self._end(certificate)
+
+    def _end(self, certificate: Certificate | None) -> Selection:
+        return Selection(
+            self.server,
+            self.connector,
+            self.verb,
+            certificate,
+            tuple(self.steps),
+            tuple(self.events),
+        )
+
+
+def hours_remaining(certificate: Certificate, now: datetime) -> int:
+    """Return the whole hours until Valid to."""
+    return int((certificate.not_after - now).total_seconds() // 3600)
