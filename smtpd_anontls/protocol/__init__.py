@@ -1,0 +1,1 @@
+"""SMTP without sockets: replies, addresses, parameters, the order of commands, and bodies."""

@@ -1,0 +1,149 @@
+"""What a TLS client offers, read from the first octets that it sends.
+
+RFC 8446 section 4.1.2 (and RFC 5246 section 7.4.1.2).  It explains a failed handshake; the
+handshake itself is OpenSSL's.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.domain.records import ClientHello
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What is kept for reading; a ClientHello is far smaller.
+MAX_CLIENT_HELLO = 16 * 1024
+
+_HANDSHAKE_RECORD = 22
+_CLIENT_HELLO = 1
+_SERVER_NAME = 0
+_SUPPORTED_VERSIONS = 43
+_TLS_1_0 = 0x0301
+
+_VERSIONS: Mapping[int, str] = MappingProxyType(
+    {
+        0x0002: "SSLv2",
+        0x0300: "SSLv3",
+        0x0301: "TLSv1",
+        0x0302: "TLSv1.1",
+        0x0303: "TLSv1.2",
+        0x0304: "TLSv1.3",
+    },
+)
+# Names of the suites that mail servers offer, as IANA lists them; others are shown by number.
+_SUITES: Mapping[int, str] = MappingProxyType(
+    {
+        0x000A: "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+        0x002F: "TLS_RSA_WITH_AES_128_CBC_SHA",
+        0x0033: "TLS_DHE_RSA_WITH_AES_128_CBC_SHA",
+        0x0035: "TLS_RSA_WITH_AES_256_CBC_SHA",
+        0x0039: "TLS_DHE_RSA_WITH_AES_256_CBC_SHA",
+        0x003C: "TLS_RSA_WITH_AES_128_CBC_SHA256",
+        0x003D: "TLS_RSA_WITH_AES_256_CBC_SHA256",
+        0x009C: "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        0x009D: "TLS_RSA_WITH_AES_256_GCM_SHA384",
+        0x009E: "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",
+        0x009F: "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
+        0x1301: "TLS_AES_128_GCM_SHA256",
+        0x1302: "TLS_AES_256_GCM_SHA384",
+        0x1303: "TLS_CHACHA20_POLY1305_SHA256",
+        0xC009: "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+        0xC00A: "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+        0xC013: "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+        0xC014: "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        0xC023: "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        0xC024: "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+        0xC027: "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        0xC028: "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+        0xC02B: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        0xC02C: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        0xC02F: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        0xC030: "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        0xCCA8: "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        0xCCA9: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    },
+)
+# RFC 5746 and RFC 7507: they signal, they are no suites.  RFC 8701: values that mean nothing.
+_SIGNALS = frozenset({0x00FF, 0x5600})
+_GREASE_MASK = 0x0F0F
+_GREASE = 0x0A0A
+
+
+class _Reader:
+    """Big-endian vectors of a TLS message; IndexError where one runs out."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+
+    def take(self, count: int) -> bytes:
+        if count > len(self.octets):
+            raise IndexError
+        taken, self.octets = self.octets[:count], self.octets[count:]
+        return taken
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, size: int) -> _Reader:
+        return _Reader(self.take(self.number(size)))
+
+
+def parse_client_hello(octets: bytes) -> ClientHello | None:
+    """Return what the client offers, or None where *octets* do not begin with a whole ClientHello."""
+    try:
+        message = _handshake_octets(_Reader(octets))
+        if message.number(1) != _CLIENT_HELLO:
+            return None
+        return _body(message.vector(3))
+    except IndexError:
+        return None
+
+
+def _handshake_octets(records: _Reader) -> _Reader:
+    """Join the handshake records: a ClientHello may be spread over several."""
+    joined = b""
+    while records.octets and records.octets[0] == _HANDSHAKE_RECORD:
+        records.take(3)
+        joined += records.vector(2).octets
+        if len(joined) >= 4 and len(joined) - 4 >= int.from_bytes(joined[1:4], "big"):  # noqa: PLR2004 - its header
+            break
+    return _Reader(joined)
+
+
+def _body(body: _Reader) -> ClientHello:
+    legacy_version = body.number(2)
+    body.take(32)  # random
+    body.vector(1)  # session id
+    suites = _numbers(body.vector(2))
+    body.vector(1)  # compression methods
+    # Without the extension the client speaks every version up to the one named here.
+    versions = [number for number in sorted(_VERSIONS, reverse=True) if _TLS_1_0 <= number <= legacy_version]
+    server_name: str | None = None
+    extensions = body.vector(2) if body.octets else _Reader(b"")
+    while extensions.octets:
+        kind, content = extensions.number(2), extensions.vector(2)
+        if kind == _SUPPORTED_VERSIONS:
+            versions = _numbers(content.vector(1))
+        elif kind == _SERVER_NAME and content.octets:
+            names = content.vector(2)
+            names.take(1)
+            server_name = names.vector(2).octets.decode("ascii", "backslashreplace")
+    return ClientHello(
+        versions=tuple(_VERSIONS.get(number, f"0x{number:04X}") for number in versions),
+        cipher_suites=tuple(
+            _SUITES.get(number, f"0x{number:04X}") for number in suites if number not in _SIGNALS
+        ),
+        server_name=server_name,
+    )
+
+
+def _numbers(vector: _Reader) -> list[int]:
+    numbers = []
+    while vector.octets:
+        number = vector.number(2)
+        if number & _GREASE_MASK != _GREASE:
+            numbers.append(number)
+    return numbers

@@ -1,0 +1,80 @@
+"""The order of commands: what the client has said so far, and which verb may come next.
+
+RFC 5321 section 4.1.4, and RFC 3207 section 4.2 for what TLS does to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.protocol import replies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smtpd_anontls.domain.records import TlsVerb
+    from smtpd_anontls.protocol.replies import Reply
+
+
+class Phase(Enum):
+    """How far the dialogue has come."""
+
+    CONNECTED = "no hello yet"
+    GREETED = "hello said"
+    MAIL = "sender given"
+    RECIPIENTS = "recipients given"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """The client's side of the story."""
+
+    phase: Phase = Phase.CONNECTED
+    secured_by: TlsVerb | None = None  # None: in clear.
+
+    def greeted(self) -> Dialogue:
+        """After EHLO or HELO, or at the end of a transaction (RFC 5321 section 4.1.4)."""
+        return replace(self, phase=Phase.GREETED)
+
+    def reset(self) -> Dialogue:
+        """After RSET: the transaction is gone, the hello stays."""
+        return self if self.phase is Phase.CONNECTED else self.greeted()
+
+    def sender_given(self) -> Dialogue:
+        """After MAIL."""
+        return replace(self, phase=Phase.MAIL)
+
+    def recipient_given(self) -> Dialogue:
+        """After a RCPT that was accepted."""
+        return replace(self, phase=Phase.RECIPIENTS)
+
+    def secured(self, verb: TlsVerb) -> Dialogue:
+        """After a handshake: RFC 3207 section 4.2 forgets what was said in clear, EHLO included."""
+        return Dialogue(Phase.CONNECTED, verb)
+
+
+_IN_TRANSACTION = {
+    Phase.MAIL: replies.SENDER_ALREADY_SPECIFIED,
+    Phase.RECIPIENTS: replies.SENDER_ALREADY_SPECIFIED,
+}
+_HELLO_FIRST = {Phase.CONNECTED: replies.SEND_HELLO_FIRST}
+
+# For each verb the phases in which it is out of order, and the reply that says so.
+OUT_OF_ORDER: Mapping[str, Mapping[Phase, Reply]] = MappingProxyType(
+    {
+        "MAIL": {**_HELLO_FIRST, **_IN_TRANSACTION},
+        "RCPT": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL},
+        "DATA": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL, Phase.MAIL: replies.NEED_RECIPIENT},
+        # RFC 3207 section 4: TLS is asked for after EHLO; in a transaction it would lose the envelope.
+        "STARTTLS": {**_HELLO_FIRST, **_IN_TRANSACTION},
+        "X-ANONYMOUSTLS": {**_HELLO_FIRST, **_IN_TRANSACTION},
+    },
+)
+
+
+def out_of_order(verb: str, phase: Phase) -> Reply | None:
+    """Return the reply to *verb* in *phase* where it must not come now; None where it may."""
+    return OUT_OF_ORDER.get(verb, {}).get(phase)

@@ -1,0 +1,59 @@
+"""Why a TLS handshake failed, in a sentence that an administrator can act on."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smtpd_anontls.domain.records import ClientHello
+    from smtpd_anontls.domain.tls_policy import TlsPolicy
+
+# OpenSSL's reason codes for octets that are no TLS at all.
+_NOT_TLS: Mapping[str, str] = MappingProxyType(
+    {
+        "HTTP_REQUEST": "the peer sent an HTTP request instead of a ClientHello",
+        "HTTPS_PROXY_REQUEST": "the peer sent an HTTP request instead of a ClientHello",
+        "WRONG_VERSION_NUMBER": "the peer sent something that is not TLS",
+        "RECORD_LAYER_FAILURE": "the peer sent something that is not TLS",
+        "UNKNOWN_PROTOCOL": "the peer sent something that is not TLS",
+        "BAD_RECORD_TYPE": "the peer sent something that is not TLS",
+    },
+)
+_ALERT = "_ALERT_"
+
+
+def describe_failure(reason: str, offered: ClientHello | None, policy: TlsPolicy) -> str:
+    """Return the sentence for OpenSSL's *reason* code, such as ``UNSUPPORTED_PROTOCOL``."""
+    spoken = (
+        str(policy.minimum) if policy.minimum is policy.maximum else f"{policy.minimum} to {policy.maximum}"
+    )
+    if reason in {"UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE"}:
+        offers = (
+            ", ".join(offered.versions) if offered and offered.versions else "no version that is known here"
+        )
+        return f"no common TLS version: the peer offers {offers}, this receiver speaks {spoken}"
+    if reason == "NO_SHARED_CIPHER":
+        offers = ", ".join(offered.cipher_suites) if offered else "unknown suites"
+        return f"no common cipher suite: the peer offers {offers}"
+    if offered is None and reason in _NOT_TLS:
+        return _NOT_TLS[reason]
+    if _ALERT in reason:
+        alert = reason.partition(_ALERT)[2].lower().replace("_", " ")
+        return f"the peer ended the handshake with the alert '{alert}'"
+    return f"OpenSSL reports {reason}"
+
+
+def describe_loss(offered: ClientHello | None) -> str:
+    """Return the sentence for a connection that ended during the handshake."""
+    if offered is None:
+        return "the peer closed the connection before it sent a ClientHello"
+    return "the peer closed the connection during the handshake"
+
+
+def describe_silence(offered: ClientHello | None, timeout: float) -> str:
+    """Return the sentence for a handshake that did not end within *timeout* seconds."""
+    waited_for = "no ClientHello came" if offered is None else "the handshake was not finished"
+    return f"{waited_for} within {timeout:g} s"

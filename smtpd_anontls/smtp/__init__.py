@@ -1,0 +1,1 @@
+"""The wire on sockets: listeners, sessions, and the upgrade to TLS."""

@@ -1,0 +1,127 @@
+"""Listening sockets: one for each address and port, however many connectors share it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.domain.endpoints import Binding, parse_address
+from smtpd_anontls.smtp.verbs import ReceiveSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from smtpd_anontls.smtp.ports import House
+    from smtpd_anontls.smtp.session import WireSession
+
+_BACKLOG = 1024
+_IPV6 = 6
+
+
+class ListenError(Exception):
+    """A binding cannot be listened on; the text says which, why, and what would do."""
+
+
+class Listener:
+    """Accepts connections and keeps track of their sessions."""
+
+    def __init__(self, house: House, *, on_warning: Callable[[str], None]) -> None:
+        """*on_warning* is told of bindings that this machine cannot have."""
+        self._house = house
+        self._on_warning = on_warning
+        self._servers: dict[Binding, asyncio.Server] = {}
+        self._sessions: set[WireSession] = set()
+
+    @property
+    def sessions(self) -> frozenset[WireSession]:
+        """The sessions that are running."""
+        return frozenset(self._sessions)
+
+    async def listen(self, bindings: Iterable[Binding]) -> None:
+        """Listen on exactly *bindings*: open what is new, close what is no longer wanted.
+
+        A binding under a wildcard of the same port shares the wildcard's socket.  Raise
+        ListenError where one cannot be opened; those that were open stay so.
+        """
+        wanted = sockets_for(bindings)
+        for binding in self._servers.keys() - wanted:
+            self._servers.pop(binding).close()
+        for binding in sorted(wanted - self._servers.keys()):
+            await self.open(binding)
+
+    async def open(self, binding: Binding) -> Binding | None:
+        """Listen on one binding and return it with its real port; None without IPv6 on this machine."""
+        try:
+            listening = _socket(binding)
+        except OSError as error:
+            if binding.address.version == _IPV6 and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+                self._on_warning(f"{binding}: this machine has no such IPv6 address; the binding is left out")
+                return None
+            raise ListenError(f"{binding}: {_explain(error, binding)}") from error
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: self._session(loop), sock=listening, backlog=_BACKLOG)
+        address, port = listening.getsockname()[:2]
+        opened = Binding(parse_address(address), port)
+        self._servers[opened] = server
+        return opened
+
+    def _session(self, loop: asyncio.AbstractEventLoop) -> ReceiveSession:
+        session = ReceiveSession(self._house, loop, self._sessions.discard)
+        self._sessions.add(session)
+        return session
+
+    async def close(self, drain_timeout: float) -> None:
+        """Take no more connections; let transactions finish, for *drain_timeout* seconds at most."""
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
+        running = self.sessions
+        for session in running:
+            session.drain()
+        if not running:
+            return
+        _, late = await asyncio.wait(
+            [asyncio.ensure_future(session.ended()) for session in running],
+            timeout=drain_timeout,
+        )
+        if late:
+            for session in self.sessions:
+                session.abandon()
+            await asyncio.wait(late)
+
+
+def sockets_for(bindings: Iterable[Binding]) -> set[Binding]:
+    """Return the bindings that need a socket of their own: all but those under a wildcard."""
+    every = set(bindings)
+    wildcards = {(binding.address.version, binding.port) for binding in every if binding.is_wildcard}
+    return {b for b in every if b.is_wildcard or (b.address.version, b.port) not in wildcards}
+
+
+def _socket(binding: Binding) -> socket.socket:
+    family = socket.AF_INET6 if binding.address.version == _IPV6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # [::] is IPv6 only, so that it can stand beside 0.0.0.0.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((str(binding.address), binding.port))
+        listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _explain(error: OSError, binding: Binding) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use; stop the program that has it, or choose another port in bindings"
+        case errno.EACCES | errno.EPERM:
+            return f"no right to listen on port {binding.port}; choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address; choose one of its own in bindings"
+        case _:
+            return f"cannot listen ({error.strerror})"
