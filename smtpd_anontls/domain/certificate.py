@@ -13,21 +13,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.x509.oid import NameOID
+
+from smtpd_anontls.domain import distinguished_names
+from smtpd_anontls.domain.distinguished_names import same_distinguished_name
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-# Names as Windows writes them where they differ from RFC 4514 (CertNameToStr, X500DistinguishedName).
-_ALIASES = {
-    "S": "ST",
-    "E": "1.2.840.113549.1.9.1",
-    "EMAILADDRESS": "1.2.840.113549.1.9.1",
-    "STREET": "2.5.4.9",
-}
-_SHOWN = {NameOID.EMAIL_ADDRESS: "E", NameOID.STATE_OR_PROVINCE_NAME: "S"}
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 # Spaces and the left-to-right mark that the certificate dialog of Windows puts in front.
 _THUMBPRINT_NOISE = re.compile("[\\s:\u200e\u200f]")
@@ -42,15 +36,15 @@ class Certificate:
     """What the selections ask of an X.509 certificate."""
 
     thumbprint: str  # SHA-1 of the DER, 40 upper-case hexadecimal digits.
-    subject: str  # As Windows shows it: "CN=mbx1, O=Contoso".
+    subject: str  # As Windows shows it: 'CN=mbx1, O="Contoso, Ltd."'; may be empty.
     issuer: str
-    serial_number: str  # Upper-case hexadecimal digits, an even number of them.
+    serial_number: str  # The octets of the INTEGER in upper-case hexadecimal, as Windows shows it.
     not_before: datetime  # Valid from, UTC.
     not_after: datetime  # Valid to, UTC.
     subject_alternative_names: tuple[str, ...]  # DNS names and IP addresses.
     common_names: tuple[str, ...]
-    self_signed: bool
-    version: int  # 1 to 3.
+    self_signed: bool  # Issuer and subject are the same name, which is all that Exchange looks at.
+    version: int  # 1 or 3.
     der: bytes = field(repr=False)
 
     @classmethod
@@ -58,24 +52,24 @@ class Certificate:
         """Read a certificate; CertificateError where the octets are none."""
         try:
             with warnings.catch_warnings():
-                # A serial number of zero or a negative one is found in old certificates and harms nothing here.
-                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-                return cls._from_parsed(x509.load_der_x509_certificate(der))
-        except CertificateError:
-            raise
+                # What RFC 5280 forbids but old certificates have, and harms nothing here: serial
+                # numbers of zero or below, and parts of names that are too long or too short.
+                warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+                warnings.filterwarnings("ignore", message="Attribute's length", category=UserWarning)
+                return cls._from_parsed(x509.load_der_x509_certificate(der), der)
         except Exception as error:
-            # The parser raises ValueError and its relatives, and others on malformed extensions.
-            raise CertificateError("not an X.509 certificate") from error
+            # The parser raises ValueError and its relatives, and others on malformed names.
+            raise CertificateError("not an X.509 certificate that can be read") from error
 
     @classmethod
-    def _from_parsed(cls, parsed: x509.Certificate) -> Certificate:
-        der = parsed.public_bytes(Encoding.DER)
-        serial = f"{abs(parsed.serial_number):X}"
+    def _from_parsed(cls, parsed: x509.Certificate, der: bytes) -> Certificate:
+        serial = parsed.serial_number
+        octets = (serial + (serial < 0)).bit_length() // 8 + 1
         return cls(
             thumbprint=thumbprint_of(der),
-            subject=_shown(parsed.subject),
-            issuer=_shown(parsed.issuer),
-            serial_number=serial.zfill(len(serial) + len(serial) % 2),
+            subject=distinguished_names.written(parsed.subject),
+            issuer=distinguished_names.written(parsed.issuer),
+            serial_number=serial.to_bytes(octets, "big", signed=True).hex().upper(),
             not_before=parsed.not_valid_before_utc,
             not_after=parsed.not_valid_after_utc,
             subject_alternative_names=_alternative_names(parsed),
@@ -88,7 +82,7 @@ class Certificate:
         )
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether Valid to is over: RFC 5280 section 4.1.2.5 includes the last second."""
+        """Whether Valid to is over; at Valid to itself the certificate still counts (RFC 5280 section 4.1.2.5)."""
         return self.not_after < now
 
     def is_not_yet_valid(self, now: datetime) -> bool:
@@ -160,71 +154,25 @@ class CertificateName:
         found = re.fullmatch(r"\s*<I>(.+)<S>(.+)", text, re.IGNORECASE | re.DOTALL)
         if not found:
             raise ValueError(f"{text!r} is not a certificate name; write <I>issuer<S>subject")
-        return cls(found[1].strip(), found[2].strip(), text.strip())
+        issuer, subject = found[1].strip(), found[2].strip()
+        if not issuer or not subject:
+            raise ValueError(f"{text!r} is not a certificate name; neither issuer nor subject may be empty")
+        return cls(issuer, subject, text.strip())
 
     def matches(self, certificate: Certificate) -> bool:
-        """Whether issuer and subject are those of *certificate*; spelling, order and case of types as X.500."""
+        """Whether issuer and subject are those of *certificate*; keys, spacing and case as in X.500."""
         return same_distinguished_name(self.issuer, certificate.issuer) and same_distinguished_name(
             self.subject,
             certificate.subject,
         )
 
 
-def same_distinguished_name(first: str, second: str) -> bool:
-    """Whether two written X.500 names are the same, white space and case aside."""
-    return _relative_names(first) == _relative_names(second)
-
-
-def _relative_names(name: str) -> list[tuple[tuple[str, str], ...]]:
-    """Split a written name into its relative names; a malformed part stays as it is."""
-    relative = []
-    for part in _split(name, ",;"):
-        pairs = []
-        for attribute in _split(part, "+"):
-            kind, _, value = attribute.partition("=")
-            key = kind.strip().upper().removeprefix("OID.")
-            pairs.append((_ALIASES.get(key, key), " ".join(_unquoted(value).casefold().split())))
-        relative.append(tuple(sorted(pairs)))
-    return relative
-
-
-def _split(text: str, separators: str) -> list[str]:
-    """Split at separators that are neither quoted nor escaped."""
-    parts, current, quoted, escaped = [], "", False, False
-    for character in text:
-        if escaped:
-            current, escaped = current + character, False
-        elif character == "\\":
-            current, escaped = current + character, True
-        elif character == '"':
-            current, quoted = current + character, not quoted
-        elif character in separators and not quoted:
-            parts.append(current)
-            current = ""
-        else:
-            current += character
-    return [*parts, current]
-
-
-def _unquoted(value: str) -> str:
-    value = value.strip()
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return value[1:-1].replace('""', '"')
-    return re.sub(r"\\(.)", r"\1", value)
-
-
-def _shown(name: x509.Name) -> str:
-    """Write a name as Windows does: most specific part first, comma and space between."""
-    return ", ".join(relative.rfc4514_string(_SHOWN) for relative in reversed(name.rdns))
-
-
 def _alternative_names(parsed: x509.Certificate) -> tuple[str, ...]:
     try:
-        extension = parsed.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-    except x509.ExtensionNotFound:
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        # Windows loads a certificate whose extensions are malformed or unknown, and so does OpenSSL;
+        # its thumbprint can still be named, it only has no names to be found by.
         return ()
-    names = extension.value
-    if not isinstance(names, x509.SubjectAlternativeName):
-        raise CertificateError("its subject alternative names cannot be read")
     dns = names.get_values_for_type(x509.DNSName)
     return (*dns, *(str(address) for address in names.get_values_for_type(x509.IPAddress)))

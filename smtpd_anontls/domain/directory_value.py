@@ -25,9 +25,10 @@ _RECORD = struct.Struct("<III")
 _FRIENDLY_NAME = 0x0B  # CERT_FRIENDLY_NAME_PROP_ID, UTF-16LE with a closing NUL.
 _CERTIFICATE = 0x20  # CERT_CERT_PROP_ID
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
-_THUMBPRINT_TEXT = re.compile(rb"\s*(?:[0-9A-Fa-f]{2}[\s:]?){20}\s*")
 _SHA1_BYTES = 20
-_ASN1_SEQUENCE = 0x30
+_MAX_THUMBPRINT_TEXT_BYTES = 128  # 40 digits, and room for separators.
+_ASN1_SEQUENCE = b"\x30"
+_X509_ASN_ENCODING = b"\x01\x00\x00\x00"  # The second word of every property record.
 
 
 class ValueForm(StrEnum):
@@ -71,12 +72,13 @@ def decode(value: bytes) -> Named | Unreadable:
         return Unreadable(f"its value was not understood: {len(value)} octets are too many for a certificate")
     if len(value) == _SHA1_BYTES:
         return Named(value.hex().upper(), ValueForm.THUMBPRINT)
-    if _THUMBPRINT_TEXT.fullmatch(value):
-        return Named(normalized_thumbprint(value.decode("ascii")), ValueForm.THUMBPRINT)
+    if (thumbprint := _thumbprint_in(value)) is not None:
+        return Named(thumbprint, ValueForm.THUMBPRINT)
     try:
         if (pem := _PEM.search(value)) is not None:
             return _named(base64.b64decode(b"".join(pem[1].split()), validate=True), ValueForm.PEM)
-        if value[:1] == bytes([_ASN1_SEQUENCE]):
+        # A property record may begin with 0x30 too: ids are in no fixed order.
+        if value[:1] == _ASN1_SEQUENCE and value[4:8] != _X509_ASN_ENCODING:
             return _named(value, ValueForm.DER)
         return _serialized(value)
     except (CertificateError, binascii.Error) as error:
@@ -84,6 +86,15 @@ def decode(value: bytes) -> Named | Unreadable:
             f"its value was not understood ({len(value)} octets, {error}): "
             "neither a certificate (DER, PEM, serialized) nor a thumbprint",
         )
+
+
+def _thumbprint_in(value: bytes) -> str | None:
+    if len(value) > _MAX_THUMBPRINT_TEXT_BYTES:
+        return None
+    try:
+        return normalized_thumbprint(value.decode("utf-8"))
+    except ValueError:
+        return None
 
 
 def _named(der: bytes, form: ValueForm, friendly_name: str | None = None) -> Named:
@@ -110,4 +121,4 @@ def _serialized(value: bytes) -> Named:
             friendly_name = content.decode("utf-16-le", "replace").rstrip("\0")
     if der is None:
         raise CertificateError("no certificate among its property records")
-    return _named(der, ValueForm.SERIALIZED, friendly_name)
+    return _named(der, ValueForm.SERIALIZED, friendly_name or None)

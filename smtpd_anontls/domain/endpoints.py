@@ -10,16 +10,18 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import total_ordering
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_BINDING = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:\[\]]+)):(?P<port>\d{1,5})")
+_BINDING = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
+@dataclass(frozen=True, slots=True)
 class Binding:
-    """A local address and TCP port; port 0 asks the system for a free one."""
+    """A local address and TCP port; port 0 asks the system for a free one.  IPv4 sorts before IPv6."""
 
     address: IPAddress
     port: int
@@ -42,6 +44,14 @@ class Binding:
 
     def __str__(self) -> str:
         return f"{bracketed(self.address)}:{self.port}"
+
+    def __lt__(self, other: Binding) -> bool:
+        return self._rank < other._rank
+
+    @property
+    def _rank(self) -> tuple[int, int, int]:
+        # The addresses themselves know no order between the families.
+        return self.address.version, int(self.address), self.port
 
     @property
     def is_wildcard(self) -> bool:
@@ -68,12 +78,7 @@ class RemoteIPRange:
         """Read an address, ``first-last`` or CIDR; ValueError says what is wrong."""
         written = text.strip()
         try:
-            if "/" in written:
-                network = ipaddress.ip_network(written, strict=False)
-                return cls(network[0], network[-1], written)
-            low, dash, high = written.partition("-")
-            first = parse_address(low)
-            last = parse_address(high) if dash else first
+            first, last = _ends(written)
         except ValueError:
             raise ValueError(
                 f"{text!r} is not an address range; write 10.1.2.3, 10.1.2.0-10.1.2.255 or 10.1.2.0/24",
@@ -114,16 +119,34 @@ class RemoteIPRange:
 
 def parse_address(text: str) -> IPAddress:
     """Read an IP address; an IPv4 address inside IPv6 (``::ffff:10.1.2.3``) counts as IPv4."""
-    address = ipaddress.ip_address(text.strip())
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address.scope_id:
-            # A link-local peer arrives as fe80::1%eth0; ranges know no interfaces.
-            return ipaddress.IPv6Address(int(address))
-    return address
+    address = _without_scope(ipaddress.ip_address(text.strip()))
+    return _embedded(address) or address
 
 
 def bracketed(address: IPAddress) -> str:
     """Write *address* so that a port can follow: IPv6 in brackets."""
     return f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)
+
+
+def _ends(written: str) -> tuple[IPAddress, IPAddress]:
+    """Return first and last address of a written range; IPv4 inside IPv6 counts as IPv4 where both are."""
+    if "/" in written:
+        network = ipaddress.ip_network(written, strict=False)
+        first, last = _without_scope(network[0]), _without_scope(network[-1])
+    else:
+        low, dash, high = written.partition("-")
+        first = _without_scope(ipaddress.ip_address(low.strip()))
+        last = _without_scope(ipaddress.ip_address(high.strip())) if dash else first
+    plain_first, plain_last = _embedded(first) or first, _embedded(last) or last
+    if plain_first.version == plain_last.version:
+        return plain_first, plain_last
+    return first, last
+
+
+def _embedded(address: IPAddress) -> ipaddress.IPv4Address | None:
+    return address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+
+
+def _without_scope(address: IPAddress) -> IPAddress:
+    """Return *address* alone: a link-local peer arrives as fe80::1%eth0, and ranges know no interfaces."""
+    return ipaddress.IPv6Address(int(address)) if isinstance(address, ipaddress.IPv6Address) else address

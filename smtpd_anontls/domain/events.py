@@ -170,10 +170,14 @@ _EVERY = (
 CATALOGUE: Mapping[EventId, EventType] = MappingProxyType({kind.event_id: kind for kind in _EVERY})
 
 
+_SOURCES: Mapping[TransportRole, str] = MappingProxyType(
+    {
+        TransportRole.FrontendTransport: "MSExchangeFrontEndTransport",
+        TransportRole.HubTransport: "MSExchangeTransport",
+    },
+)
+
+
 def source_of(role: TransportRole) -> str:
     """Return the event source that a transport role writes under."""
-    match role:
-        case TransportRole.FrontendTransport:
-            return "MSExchangeFrontEndTransport"
-        case TransportRole.HubTransport:
-            return "MSExchangeTransport"
+    return _SOURCES[role]

@@ -113,19 +113,23 @@ class UnknownMailParameters(StrEnum):
 
 
 def flag_from_names(kind: type[FlagType], names: Iterable[str]) -> FlagType:
-    """Return the flag with *names* set, in any case; ``None`` stands for no option at all.
+    """Return the flag with *names* set, in any case; ``None``, alone, stands for no option at all.
 
-    Raise ValueError naming the first word that is not one of the options.
+    Raise ValueError naming the first word that is not one of the options, or does not go with the others.
     """
     known = {str(member.name).casefold(): member for member in kind}
+    words = list(names)
     flag = kind(0)
-    for name in names:
-        if name.casefold() == "none":
-            continue
-        if name.casefold() not in known:
+    for word in words:
+        if word.casefold() == "none":
+            # Set-ReceiveConnector takes None only without any other value.
+            if len(words) > 1:
+                raise ValueError(f"{word!r} goes alone; remove it or the others")
+        elif word.casefold() in known:
+            flag |= known[word.casefold()]
+        else:
             allowed = ", ".join(["None", *(str(member.name) for member in kind)])
-            raise ValueError(f"{name!r} is not one of {allowed}")
-        flag |= known[name.casefold()]
+            raise ValueError(f"{word!r} is not one of {allowed}")
     return flag
 
 

@@ -61,12 +61,16 @@ class Recipe:
             return False
         if self.valid_to < timedelta(0):
             return certificate.is_expired(now)
-        if certificate.is_expired(now):
+        if certificate.is_expired(now) or certificate.is_not_yet_valid(now):
             return False
-        return self.valid_to > SOON or certificate.not_after - now <= SOON
+        if self.valid_to <= SOON:
+            return certificate.not_after - now <= SOON
+        # Nearer to Valid to, events 12017 and 12018 would tell another story.
+        return certificate.not_after - now > WARNED
 
 
-SOON = timedelta(days=10)  # Well inside the 30 days of expiry_warning_days.
+SOON = timedelta(days=10)  # Well inside the warning time.
+WARNED = timedelta(days=30)  # expiry_warning_days of the gallery.
 
 RECIPES: Mapping[Scenario, Recipe] = MappingProxyType(
     {

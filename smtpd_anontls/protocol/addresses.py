@@ -23,12 +23,14 @@ _LITERAL = r"\[[\x21-\x5a\x5e-\x7e]+\]"
 _MAILBOX = rf"(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})"
 _ROUTE = rf"@{_DOMAIN}(?:,@{_DOMAIN})*:"
 
-# Nearly every path is this; one expression settles it.
+# Nearly every path is this; one expression settles it.  ASCII: without it the Kelvin sign is a "k"
+# in any case.
 _PATH = re.compile(
-    rf"[ \t]*(?:<(?:{_ROUTE})?{_MAILBOX}>|(?P<null><>)|<(?P<postmaster>postmaster)>)", re.IGNORECASE
+    rf"[ \t]*(?:<(?:{_ROUTE})?{_MAILBOX}>|(?P<null><>)|<(?P<postmaster>postmaster)>)",
+    re.IGNORECASE | re.ASCII,
 )
 _BARE = re.compile(rf"[ \t]*{_MAILBOX}(?=[ \t]|\Z)")
-_HELLO = re.compile(rf"(?:{_DOMAIN}|{_LITERAL})\.?")
+_HELLO = re.compile(rf"{_DOMAIN}\.?|{_LITERAL}")
 
 
 class AddressError(ValueError):
@@ -78,9 +80,9 @@ def _domain_is_sound(domain: str) -> bool:
     literal = domain[1:-1]
     try:
         if literal[:5].casefold() == "ipv6:":
-            ipaddress.IPv6Address(literal[5:])
-        else:
-            ipaddress.IPv4Address(literal)
+            # RFC 5321 section 4.1.3 knows no scope, the "%eth0" of RFC 4007.
+            return ipaddress.IPv6Address(literal[5:]).scope_id is None
+        ipaddress.IPv4Address(literal)
     except ValueError:
         return False
     return True

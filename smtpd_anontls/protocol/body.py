@@ -20,7 +20,7 @@ class DataReader:
         # that is just "." needs no case of its own.
         self._buffer = bytearray(b"\r\n")
         self._searched = 0
-        self._dropped = 0
+        self._dropped = False
 
     def feed(self, octets: bytes) -> bytes | None:
         """Take more octets; return those behind the end, or None while the end has not come."""
@@ -39,11 +39,9 @@ class DataReader:
 
     def _drop(self) -> None:
         """Forget all but what may be the beginning of the end: memory stays bounded."""
-        excess = len(self._buffer) - (len(_END) - 1)
-        if excess > 0:
-            self._dropped += excess
-            del self._buffer[:excess]
-            self._searched = 0
+        self._dropped = True
+        del self._buffer[: -(len(_END) - 1)]
+        self._searched = 0
 
     def content(self) -> bytes | None:
         """Return the message without dot-stuffing (section 4.5.2); None where it was over the limit."""

@@ -34,13 +34,10 @@ def ehlo_reply(
 ) -> Reply:
     """Return the answer to EHLO; *offered* are the verbs whose selections found a certificate."""
     lines = []
-    match connector.size_enabled:
-        case SizeEnabled.Enabled:
-            lines.append(f"SIZE {connector.max_message_size}")
-        case SizeEnabled.EnabledWithoutValue:
-            lines.append("SIZE")
-        case SizeEnabled.Disabled:
-            pass
+    if connector.size_enabled is SizeEnabled.Enabled:
+        lines.append(f"SIZE {connector.max_message_size}")
+    elif connector.size_enabled is SizeEnabled.EnabledWithoutValue:
+        lines.append("SIZE")
     if connector.pipelining_enabled:
         lines.append("PIPELINING")
     if connector.enhanced_status_codes_enabled:

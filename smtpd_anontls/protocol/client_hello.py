@@ -22,6 +22,7 @@ _CLIENT_HELLO = 1
 _SERVER_NAME = 0
 _SUPPORTED_VERSIONS = 43
 _TLS_1_0 = 0x0301
+_TLS_1_2 = 0x0303
 
 _VERSIONS: Mapping[int, str] = MappingProxyType(
     {
@@ -66,19 +67,20 @@ _SUITES: Mapping[int, str] = MappingProxyType(
         0xCCA9: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
     },
 )
-# RFC 5746 and RFC 7507: they signal, they are no suites.  RFC 8701: values that mean nothing.
+# RFC 5746 and RFC 7507: they signal, they are no suites.
 _SIGNALS = frozenset({0x00FF, 0x5600})
-_GREASE_MASK = 0x0F0F
-_GREASE = 0x0A0A
+# RFC 8701: values that mean nothing; 0x0A0A, 0x1A1A, up to 0xFAFA.
+_GREASE = frozenset(0x0A0A + 0x1010 * n for n in range(16))
 
 
 class _Reader:
     """Big-endian vectors of a TLS message; IndexError where one runs out."""
 
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
+    def __init__(self, octets: bytes | bytearray | memoryview) -> None:
+        # A view: taking from the front does not copy the rest each time.
+        self.octets = memoryview(octets)
 
-    def take(self, count: int) -> bytes:
+    def take(self, count: int) -> memoryview:
         if count > len(self.octets):
             raise IndexError
         taken, self.octets = self.octets[:count], self.octets[count:]
@@ -104,7 +106,7 @@ def parse_client_hello(octets: bytes) -> ClientHello | None:
 
 def _handshake_octets(records: _Reader) -> _Reader:
     """Join the handshake records: a ClientHello may be spread over several."""
-    joined = b""
+    joined = bytearray()
     while records.octets and records.octets[0] == _HANDSHAKE_RECORD:
         records.take(3)
         joined += records.vector(2).octets
@@ -119,8 +121,11 @@ def _body(body: _Reader) -> ClientHello:
     body.vector(1)  # session id
     suites = _numbers(body.vector(2))
     body.vector(1)  # compression methods
-    # Without the extension the client speaks every version up to the one named here.
-    versions = [number for number in sorted(_VERSIONS, reverse=True) if _TLS_1_0 <= number <= legacy_version]
+    # Without the extension the client speaks the versions up to the one named here, TLS 1.2 at
+    # most (RFC 8446 section 4.2.1); one older than TLS is the only one that it names.
+    highest = min(legacy_version, _TLS_1_2)
+    versions = [number for number in sorted(_VERSIONS, reverse=True) if _TLS_1_0 <= number <= highest]
+    versions = versions or [legacy_version]
     server_name: str | None = None
     extensions = body.vector(2) if body.octets else _Reader(b"")
     while extensions.octets:
@@ -130,7 +135,7 @@ def _body(body: _Reader) -> ClientHello:
         elif kind == _SERVER_NAME and content.octets:
             names = content.vector(2)
             names.take(1)
-            server_name = names.vector(2).octets.decode("ascii", "backslashreplace")
+            server_name = bytes(names.vector(2).octets).decode("ascii", "backslashreplace")
     return ClientHello(
         versions=tuple(_VERSIONS.get(number, f"0x{number:04X}") for number in versions),
         cipher_suites=tuple(
@@ -144,6 +149,6 @@ def _numbers(vector: _Reader) -> list[int]:
     numbers = []
     while vector.octets:
         number = vector.number(2)
-        if number & _GREASE_MASK != _GREASE:
+        if number not in _GREASE:
             numbers.append(number)
     return numbers

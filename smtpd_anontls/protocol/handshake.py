@@ -31,12 +31,10 @@ def describe_failure(reason: str, offered: ClientHello | None, policy: TlsPolicy
         str(policy.minimum) if policy.minimum is policy.maximum else f"{policy.minimum} to {policy.maximum}"
     )
     if reason in {"UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE"}:
-        offers = (
-            ", ".join(offered.versions) if offered and offered.versions else "no version that is known here"
-        )
+        offers = ", ".join(offered.versions if offered else ()) or "no version that is known here"
         return f"no common TLS version: the peer offers {offers}, this receiver speaks {spoken}"
     if reason == "NO_SHARED_CIPHER":
-        offers = ", ".join(offered.cipher_suites) if offered else "unknown suites"
+        offers = ", ".join(offered.cipher_suites if offered else ()) or "no suite that is known here"
         return f"no common cipher suite: the peer offers {offers}"
     if offered is None and reason in _NOT_TLS:
         return _NOT_TLS[reason]

@@ -44,16 +44,10 @@ def parse_header_section(raw: bytes) -> tuple[tuple[str, str], ...]:
     return tuple((found[1], _unfolded(found[2])) for found in islice(_FIELD.finditer(section), MAX_FIELDS))
 
 
-def first_value(headers: Sequence[tuple[str, str]], name: str) -> str | None:
-    """Return the value of the first field of this *name*, in any case; None where there is none."""
-    wanted = name.lower()
-    return next((value for found, value in headers if found.lower() == wanted), None)
-
-
 def message_id(headers: Sequence[tuple[str, str]]) -> str | None:
     """Return the Message-ID, angle brackets included, fit for a reply; None where there is no usable one."""
-    value = first_value(headers, "Message-ID")
-    found = None if value is None else _MESSAGE_ID.match(value)
+    value = next((value for name, value in headers if name.lower() == "message-id"), "")
+    found = _MESSAGE_ID.match(value)
     return found[0] if found and len(found[0]) <= MAX_MESSAGE_ID_CHARACTERS else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.flags import UnknownMailParameters
+from smtpd_anontls.domain.flags import SizeEnabled, UnknownMailParameters
 from smtpd_anontls.protocol import replies
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 Parameters = dict[str, str | None]
 
+# Spaces and tabs part the parameters; str.split would take a form feed or a no-break space too.
+_WORD = re.compile(r"[^ \t]+")
 _PARAMETER = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[\x21-\x3c\x3e-\x7e]+))?")
-_SIZE = re.compile(r"\d{1,20}")  # RFC 1870 section 4.
+_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 section 4.
 _BODY = frozenset({"7BIT", "8BITMIME"})  # RFC 6152 section 2.
 _XTEXT = re.compile(
     r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+"
@@ -35,7 +37,7 @@ class ParameterError(ValueError):
 def parse_parameters(text: str) -> Parameters:
     """Return the parameters by upper-case keyword; ParameterError where one is malformed or repeated."""
     parameters: Parameters = {}
-    for word in text.split():
+    for word in _WORD.findall(text):
         found = _PARAMETER.fullmatch(word)
         if not found or found["keyword"].upper() in parameters:
             raise ParameterError(replies.INVALID_ARGUMENTS)
@@ -47,13 +49,13 @@ def check_mail_parameters(parameters: Mapping[str, str | None], connector: Recei
     """Hold the parameters of MAIL to the extensions that *connector* offers; ParameterError says no."""
     for keyword, value in parameters.items():
         match keyword:
-            case "SIZE":
+            case "SIZE" if connector.size_enabled is not SizeEnabled.Disabled:
                 if value is None or not _SIZE.fullmatch(value):
                     raise ParameterError(replies.INVALID_ARGUMENTS)
                 # RFC 1870 section 6.1: a declared size over the limit is refused at once.
                 if int(value) > connector.max_message_size:
                     raise ParameterError(replies.MESSAGE_TOO_BIG)
-            case "BODY":
+            case "BODY" if connector.eight_bit_mime_enabled:
                 if value is None or value.upper() not in _BODY:
                     raise ParameterError(replies.INVALID_ARGUMENTS)
             case "AUTH":

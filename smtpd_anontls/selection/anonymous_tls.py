@@ -111,4 +111,6 @@ def describe_unusable(thumbprint: str, found: StoreCertificate | None) -> str:
 
 def describe_found(found: StoreCertificate) -> str:
     """Say where the certificate was found."""
-    return f"{found.file} holds it: {found.certificate.subject}, issued by {found.certificate.issuer}"
+    subject = found.certificate.subject or "no subject"
+    issuer = found.certificate.issuer or "nobody named"
+    return f"{found.file} holds it: {subject}, issued by {issuer}"

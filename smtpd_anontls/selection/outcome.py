@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smtpd_anontls.domain.events import EventDraft, EventId
 from smtpd_anontls.domain.instants import rfc3339_seconds
+from smtpd_anontls.domain.records import TlsVerb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
     from smtpd_anontls.domain.directory_value import Answer
-    from smtpd_anontls.domain.records import TlsVerb
 
 
 class Directory(Protocol):
@@ -71,6 +71,18 @@ class Selection:
     def event_ids(self) -> tuple[int, ...]:
         """The ids of the events that the selection asks for."""
         return tuple(event.event_id.value for event in self.events)
+
+    def not_loadable(self, reason: str, fqdn: str) -> Selection:
+        """Return the selection as it is where the chosen certificate could not be loaded after all."""
+        assert self.certificate is not None
+        thumbprint = self.certificate.thumbprint
+        if self.verb is TlsVerb.X_ANONYMOUSTLS:
+            event = EventDraft(EventId.NOT_IN_STORE, (thumbprint,), thumbprint)
+        else:
+            event = EventDraft(EventId.NO_STARTTLS_CERTIFICATE, (fqdn, self.connector, fqdn), thumbprint)
+        found = [step.step for step in self.steps].index("certificate_store")
+        failed = Step("certificate_store", passed=False, detail=f"{self.steps[found].detail}; {reason}")
+        return replace(self, certificate=None, steps=(*self.steps[:found], failed), events=(event,))
 
     def as_json(self) -> dict[str, Any]:
         """Return the selection object that every surface shows."""

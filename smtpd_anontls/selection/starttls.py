@@ -66,7 +66,14 @@ async def _by_name(
     fqdn = server.fqdn_of(connector)
 
     # TlsCertificateName, where set; else the connector's FQDN; else the server's physical FQDN.
-    wanted = _Wanted.of(connector, server)
+    try:
+        wanted = _Wanted.of(connector, server)
+    except ValueError as error:
+        trace.failed("certificate_name", f"TlsCertificateName cannot be used: {error}")
+        trace.write(
+            EventId.NO_STARTTLS_CERTIFICATE, str(connector.tls_certificate_name), connector.name, fqdn
+        )
+        return trace.nothing()
     trace.passed("certificate_name", wanted.detail)
 
     # "Searches the local computer certificate store for certificates that match."
@@ -75,14 +82,15 @@ async def _by_name(
     if not candidates:
         trace.failed(
             "certificate_store",
-            f"none of the {len(everything)} certificates in the local computer store {wanted.question}",
+            f"no certificate in the local computer store {wanted.question} ({len(everything)} looked at)",
         )
         trace.write(EventId.NO_STARTTLS_CERTIFICATE, wanted.text, connector.name, fqdn)
         return trace.nothing()
     trace.passed(
         "certificate_store",
-        f"{len(candidates)} of the {len(everything)} certificates in the local computer store {wanted.question}: "
-        + ", ".join(sorted(candidate.file for candidate in candidates)),
+        f"each of these in the local computer store {wanted.question}: "
+        + ", ".join(sorted(candidate.file for candidate in candidates))
+        + f" ({len(candidates)} of {len(everything)})",
     )
 
     # Eligible: X.509 v3 or later, a private key, enabled for SMTP; the name has been looked at.
@@ -132,7 +140,8 @@ async def _internal_transport(
         return trace.nothing()
     trace.passed("certificate_store", describe_found(found))
 
-    check_validity(trace, found.certificate, moment, fqdn=fqdn, warning_days=server.expiry_warning_days)
+    # No 12018: X-ANONYMOUSTLS warns of this certificate with 12017.
+    check_validity(trace, found.certificate, moment, fqdn=fqdn, warning_days=None)
     return trace.selected(found.certificate)
 
 
@@ -147,6 +156,7 @@ class _Wanted:
 
     @classmethod
     def of(cls, connector: ReceiveConnector, server: Server) -> _Wanted:
+        """Return what *connector* asks for; ValueError where its TlsCertificateName is not one."""
         if connector.tls_certificate_name is not None:
             name = CertificateName.parse(connector.tls_certificate_name)
             return cls(
@@ -154,7 +164,7 @@ class _Wanted:
                 f"TlsCertificateName asks for issuer {name.issuer!r} and subject {name.subject!r}",
                 name,
             )
-        if connector.fqdn is not None:
+        if connector.fqdn:
             return cls(connector.fqdn, f"the connector's FQDN asks for {connector.fqdn}", None)
         return cls(server.fqdn, f"the server's FQDN asks for {server.fqdn}", None)
 
@@ -176,7 +186,7 @@ def _objections(candidate: StoreCertificate) -> list[str]:
 
 def _describe_eligibility(candidates: Sequence[StoreCertificate]) -> str:
     sentences = []
-    for candidate in sorted(candidates, key=lambda c: c.file):
+    for candidate in sorted(candidates, key=lambda c: (c.file, c.certificate.thumbprint)):
         objections = _objections(candidate)
         if objections:
             sentences.append(f"{candidate.file} {' and '.join(objections)}")
@@ -191,10 +201,11 @@ def _describe_eligibility(candidates: Sequence[StoreCertificate]) -> str:
 
 def _prefer(eligible: Sequence[StoreCertificate], now: datetime) -> tuple[StoreCertificate, str]:
     """Return the best of *eligible*, and why."""
-    # The thumbprint decides between certificates of the same second, so that file order never does.
+    # The thumbprint decides between certificates of the same second, and the name between copies
+    # of one certificate, so that the order of the store never does.
     newest_first = sorted(
         eligible,
-        key=lambda c: (-c.certificate.not_before.timestamp(), c.certificate.thumbprint),
+        key=lambda c: (-c.certificate.not_before.timestamp(), c.certificate.thumbprint, c.file),
     )
 
     def valid(candidate: StoreCertificate) -> bool:

@@ -31,9 +31,12 @@ class Moment:
 
 
 def check_validity(
-    trace: Trace, certificate: Certificate, moment: Moment, *, fqdn: str, warning_days: int
+    trace: Trace, certificate: Certificate, moment: Moment, *, fqdn: str, warning_days: int | None
 ) -> None:
-    """Add the validity step, and the events of an expired or soon expiring certificate."""
+    """Add the validity step, and the events of an expired or soon expiring certificate.
+
+    Without *warning_days* nothing warns before Valid to.
+    """
     if certificate.is_expired(moment.now):
         trace.failed(
             "validity",
@@ -53,7 +56,7 @@ def check_validity(
         )
         return
     trace.passed("validity", f"valid until {rfc3339_seconds(certificate.not_after)}")
-    if moment.at_start:
+    if moment.at_start and warning_days is not None:
         trace.events.extend(expiry_warning(trace.verb, certificate, moment.now, warning_days=warning_days))
 
 

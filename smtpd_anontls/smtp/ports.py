@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
     from datetime import datetime
+    from ssl import SSLContext as ServerContext
 
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.endpoints import IPAddress
@@ -39,7 +39,7 @@ class Welcome:
     detail: str
     selections: tuple[Selection, ...]
     # One for each verb that is advertised, with exactly the certificate of its selection.
-    contexts: Mapping[TlsVerb, ssl.SSLContext] = field(repr=False)
+    contexts: Mapping[TlsVerb, ServerContext] = field(repr=False)
     tls: TlsPolicy
 
 

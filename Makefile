@@ -1,0 +1,57 @@
+# make run    set up and run the receiver with its embedded defaults
+# make test   set up and run everything: lint, types, layers, all tests
+# make check  the everyday check: lint, types, layers, fast tests (under two minutes)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: run gallery test check lint fast-tests all-tests packages format clean
+
+run: $(VENV)/.run
+	$(BIN)/smtpd-anontls serve --config config/receive.yaml
+
+gallery: $(VENV)/.run
+	$(BIN)/smtpd-anontls serve --config config/gallery.yaml
+
+test: packages $(VENV)/.dev lint all-tests
+
+check: $(VENV)/.dev lint fast-tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast-tests: $(VENV)/.dev
+	$(BIN)/pytest -n auto -m "not slow"
+
+all-tests: $(VENV)/.dev
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n auto --cov --cov-report= $(PYTEST_ARGUMENTS)
+	$(BIN)/coverage report --skip-covered --fail-under=90
+	$(BIN)/coverage report --include='smtpd_anontls/domain/*,smtpd_anontls/protocol/*,smtpd_anontls/selection/*' \
+	    --skip-covered --fail-under=100
+
+packages:
+	./.ci/packages
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.*
+
+$(VENV)/bin/python:
+	./.ci/python $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,178 @@
+"""The files of a store folder, read so that a change is seen at the very next look.
+
+``scan`` is cheap: names and stamps.  ``read`` reads only what changed since the snapshot it is
+given, and so rarely parses anything.  Files that move while it looks are looked for again, so
+that a certificate which is always there, under one name or another, is never missed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.certificates.contents import FileContents, parse, unreadable
+from smtpd_anontls.certificates.services import SERVICES_FILE
+from smtpd_anontls.notation.snapshot import Stamp, UnreadableFileError, reason_of, take
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MAX_FILES = 1000
+MAX_FILE_BYTES = 1024 * 1024  # A chain of RSA certificates and a key have some 10 KiB.
+
+_SUFFIXES = {".pem", ".crt", ".cer", ".der", ".key"}
+_NOT_READ_YET = {".pfx", ".p12"}
+_LOOKED_AT = _SUFFIXES | _NOT_READ_YET
+_ATTEMPTS = 10  # More than enough for a folder that is being rewritten; the next look tries again.
+_NO_FILES: Mapping[str, FileRead] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file as it was read; the same octets keep the same *contents* object."""
+
+    stamp: Stamp
+    settled: bool
+    contents: FileContents
+    digest: bytes = b""  # Of the octets; empty where they could not be read.
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRead:
+    """A folder as it was read; *problem* is a clause that says why it could not be."""
+
+    files: Mapping[str, FileRead] = field(default_factory=lambda: _NO_FILES)
+    left_out: Mapping[str, Stamp] = field(default_factory=dict)  # Files beyond MAX_FILES.
+    problem: str | None = None
+    stamps: Mapping[str, Stamp] = field(init=False, repr=False)
+    settled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        read_under = {name: file.stamp for name, file in self.files.items()}
+        object.__setattr__(self, "stamps", {**read_under, **self.left_out})
+        object.__setattr__(self, "settled", all(file.settled for file in self.files.values()))
+
+
+class FolderProblemError(Exception):
+    """The folder cannot be listed; a clause says why and what would do."""
+
+
+def scan(folder: Path) -> dict[str, Stamp]:
+    """Return name and stamp of every file that the store looks at; FolderProblemError says why it cannot."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: stamp for entry in entries if (stamp := _stamp_of(entry)) is not None}
+    except FileNotFoundError:
+        raise FolderProblemError("does not exist; make the folder, or correct certificate_store") from None
+    except NotADirectoryError:
+        raise FolderProblemError("is not a folder; certificate_store names a folder of PEM files") from None
+    except OSError as error:
+        raise FolderProblemError(
+            f"cannot be listed ({reason_of(error)}); this user needs read and search permission"
+        ) from error
+
+
+def is_current(folder: Path, known: FolderRead) -> bool:
+    """Whether *known* is still what a read would find; costs a stat for each file."""
+    try:
+        stamps = scan(folder)
+    except FolderProblemError as error:
+        return known.problem == str(error)
+    return known.problem is None and known.settled and known.stamps == stamps
+
+
+def read(folder: Path, known: FolderRead) -> FolderRead:
+    """Return the folder as it is now, reading only files that are not as *known* has them."""
+    latest = dict(known.files)
+    before: set[str] = set()
+    for attempt in range(_ATTEMPTS):
+        try:
+            stamps = scan(folder)
+        except FolderProblemError as error:
+            return FolderRead(problem=str(error))
+        gone = latest.keys() - stamps.keys()
+        # A name that is being replaced by renaming may escape one listing (readdir leaves that
+        # open), so a name counts as gone only once it is asked for by itself.
+        stamps |= {name: stamp for name in gone if (stamp := _stamp_at(folder / name)) is not None}
+        names = sorted(stamps, key=_reading_order)
+        files = {
+            name: file
+            for name in names[:MAX_FILES]
+            if (file := _read_file(folder, name, stamps[name], latest.get(name))) is not None
+        }
+        # What went to another name meanwhile shows in the next listing.
+        moved = len(files) < min(len(names), MAX_FILES) or (gone and before != stamps.keys())
+        if not moved or attempt == _ATTEMPTS - 1:
+            break
+        before = set(stamps)
+        latest |= files
+    return FolderRead(MappingProxyType(files), {name: stamps[name] for name in names[MAX_FILES:]})
+
+
+def _reading_order(name: str) -> tuple[bool, str]:
+    """Order files by name; services.yaml is never among those left out."""
+    return name != SERVICES_FILE, name
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower()
+
+
+def _stamp_of(entry: os.DirEntry[str]) -> Stamp | None:
+    """Return the stamp of a file that the store looks at; None for all else.
+
+    Links are followed: a mounted secret is one, and its stamp is that of what it leads to.
+    """
+    name = entry.name
+    if _suffix(name) not in _LOOKED_AT and name != SERVICES_FILE:
+        return None
+    if name.startswith(".") or name.upper().startswith("README"):
+        return None
+    try:
+        return None if entry.is_dir() else Stamp.of(entry.stat())
+    except FileNotFoundError:
+        return None
+    except OSError:
+        # A link that leads in circles: reading it says so.
+        return Stamp.of(entry.stat(follow_symlinks=False))
+
+
+def _stamp_at(path: Path) -> Stamp | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return None if stat.S_ISDIR(status.st_mode) else Stamp.of(status)
+
+
+def _read_file(folder: Path, name: str, stamp: Stamp, before: FileRead | None) -> FileRead | None:
+    """Return one file, read and parsed where *before* is not how it is; None where it has just gone."""
+    if before is not None and before.settled and before.stamp == stamp:
+        return before
+    if _suffix(name) in _NOT_READ_YET:
+        reason = "PFX files are not read; openssl pkcs12 -nodes -in … -out ….pem makes one that is"
+        return _unreadable(name, stamp, reason, before)
+    try:
+        snapshot = take(folder / name, MAX_FILE_BYTES)
+    except FileNotFoundError:
+        return None
+    except UnreadableFileError as error:
+        return _unreadable(name, stamp, str(error), before)
+    digest = sha256(snapshot.content).digest()
+    if before is not None and before.digest == digest:
+        return replace(before, stamp=snapshot.stamp, settled=snapshot.settled)
+    return FileRead(snapshot.stamp, snapshot.settled, parse(name, snapshot.content), digest)
+
+
+def _unreadable(name: str, stamp: Stamp, reason: str, before: FileRead | None) -> FileRead:
+    """Return what stands for an unreadable file; the same one as long as the reason is the same."""
+    settled = stamp.is_settled(time.time_ns())
+    if before is not None and before.contents.problems == (reason,):
+        return replace(before, stamp=stamp, settled=settled, digest=b"")
+    return FileRead(stamp, settled, unreadable(name, reason))

@@ -1,0 +1,219 @@
+"""The local computer store of one server: a folder of PEM files, as it is at this moment.
+
+Every question first compares the folder's names and stamps, a few microseconds a file, and reads
+again only what changed.  So a session sees the store as it is when the peer connects: there is no
+watcher's delay to wait for, and nothing that could get out of step with the folder.
+
+What counts in the folder:
+
+- ``*.pem``, ``*.crt``, ``*.cer``, ``*.der``: certificates, as PEM (any number of them) or DER;
+- a private key without a password, in any of these files or in a ``*.key``: it belongs to the
+  certificate that has its public key.  Where none has, the keys in the certificate's own file and
+  in ``x.key`` or ``x-key.pem`` beside ``x.crt`` say what is the matter;
+- a certificate that issued another of the same file is part of that one's chain;
+- ``services.yaml``: for which services the certificates are enabled.
+
+Hidden files, ``README*``, folders and files of other names are passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.certificates.contexts import ContextError, server_context
+from smtpd_anontls.certificates.folder import MAX_FILES, FileRead, FolderRead, is_current, read
+from smtpd_anontls.certificates.services import SERVICES_FILE
+from smtpd_anontls.domain.certificate import KeyState, StoreCertificate
+from smtpd_anontls.domain.printable import printable
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from smtpd_anontls.certificates.contents import FileContents, HeldCertificate, HeldKey
+    from smtpd_anontls.domain.tls_policy import TlsPolicy
+
+
+class StoreError(Exception):
+    """The store, or a certificate in it, cannot be used; one line says what and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A certificate of the store, and what its contexts are made from."""
+
+    shown: StoreCertificate
+    held: HeldCertificate
+    source: FileContents
+    key: HeldKey | None  # Only one that belongs to the certificate.
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The folder as it was read, and its certificates by thumbprint, in the order of their files."""
+
+    folder: FolderRead
+    entries: Mapping[str, _Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A context, and what it was made from."""
+
+    entry: _Entry
+    context: ssl.SSLContext
+
+    def fits(self, entry: _Entry | None) -> bool:
+        """Whether neither the certificate's file nor the key's has changed since."""
+        return entry is not None and self.entry.source is entry.source and self.entry.key is entry.key
+
+
+def _say_nothing(_warning: str) -> None:
+    """Take a warning that nobody asked for."""
+
+
+class LocalComputerStore:
+    """The certificates of a folder, always as they are now; a broken file is one warning and harms no other."""
+
+    def __init__(self, folder: Path, *, on_warning: Callable[[str], None] = _say_nothing) -> None:
+        self._folder = folder
+        self._on_warning = on_warning
+        self._state = _State(FolderRead(), MappingProxyType({}))
+        self._contexts: dict[tuple[str, TlsPolicy], _Kept] = {}
+        self._reading = asyncio.Lock()
+        self._begun = 0  # Readings by number: the last that began, and the last that came to its end.
+        self._taken = 0
+        self._building = asyncio.Lock()
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it shows."""
+        return self._folder
+
+    def load(self) -> None:
+        """Read the folder before the first session; StoreError where there is none, a warning where it is empty."""
+        state = self._read(self._state)
+        if state.folder.problem is not None:
+            raise StoreError(printable(f"{self._folder}: {state.folder.problem}"))
+        self._take(state)
+        if not state.entries:
+            self._warn("holds no certificate; `smtpd-anontls certificate new` makes one")
+
+    async def find(self, thumbprint: str) -> StoreCertificate | None:
+        """Return the certificate with this thumbprint, usable or not; None where there is none."""
+        entry = (await self._entries()).get(thumbprint.upper())
+        return None if entry is None else entry.shown
+
+    async def all(self) -> Sequence[StoreCertificate]:
+        """Return every certificate, in the order of the file names."""
+        return [entry.shown for entry in (await self._entries()).values()]
+
+    async def context(self, thumbprint: str, policy: TlsPolicy) -> ssl.SSLContext:
+        """Return the server context that presents this certificate; StoreError where it cannot be loaded.
+
+        The same one is returned until the certificate's file or its key's changes.
+        """
+        wanted = (thumbprint.upper(), policy)
+        entry, key = self._usable(thumbprint, await self._entries())
+        kept = self._contexts.get(wanted)
+        if kept is None or not kept.fits(entry):
+            async with self._building:
+                kept = self._contexts.get(wanted)
+                if kept is None or not kept.fits(entry):
+                    kept = _Kept(entry, await asyncio.to_thread(_build, entry, key, policy))
+                    self._contexts[wanted] = kept
+        return kept.context
+
+    def _usable(self, thumbprint: str, entries: Mapping[str, _Entry]) -> tuple[_Entry, HeldKey]:
+        entry = entries.get(thumbprint.upper())
+        if entry is None:
+            raise StoreError(f"the local computer store holds no certificate with thumbprint {thumbprint}")
+        if entry.key is None:
+            raise StoreError(f"{entry.shown.file} holds {thumbprint}, but it {entry.shown.key.value}")
+        return entry, entry.key
+
+    async def _entries(self) -> Mapping[str, _Entry]:
+        """Return what the folder holds now; callers that find it changed share one reading."""
+        if is_current(self._folder, self._state.folder):
+            return self._state.entries
+        begun_before = self._begun
+        async with self._reading:
+            # A reading that began after the question was asked answers it; one that was under way
+            # then may have passed the change already.
+            if self._taken <= begun_before and not is_current(self._folder, self._state.folder):
+                self._begun += 1
+                number = self._begun
+                self._take(await asyncio.to_thread(self._read, self._state))
+                self._taken = number
+        return self._state.entries
+
+    def _read(self, known: _State) -> _State:
+        """Read what is not as *known* has it; touches nothing of the store, so that a thread may do it."""
+        folder = read(self._folder, known.folder)
+        return _State(folder, _index(folder.files))
+
+    def _take(self, state: _State) -> None:
+        """Let *state* be the store's, drop contexts of what is gone, and say what is newly wrong."""
+        before, self._state = self._state, state
+        self._contexts = {
+            wanted: kept for wanted, kept in self._contexts.items() if kept.fits(state.entries.get(wanted[0]))
+        }
+        if state.folder.problem is not None and state.folder.problem != before.folder.problem:
+            self._warn(f"{state.folder.problem}; until then no certificate can be loaded")
+        if state.folder.left_out and not before.folder.left_out:
+            self._warn(f"holds more than {MAX_FILES} files; only the first by name are read")
+        for name, file in state.folder.files.items():
+            old = before.folder.files.get(name)
+            if old is None or old.contents is not file.contents:
+                for problem in file.contents.problems:
+                    self._warn(f"{name}: {problem}")
+
+    def _warn(self, warning: str) -> None:
+        self._on_warning(printable(f"{self._folder.name or self._folder}: {warning}"))
+
+
+def _build(entry: _Entry, key: HeldKey, policy: TlsPolicy) -> ssl.SSLContext:
+    chain = [held.parsed for held in entry.source.chain_of(entry.held)]
+    try:
+        return server_context(chain, key.private_key, policy)
+    except ContextError as error:
+        raise StoreError(f"{entry.shown.file}: {error}") from error
+
+
+def _index(files: Mapping[str, FileRead]) -> Mapping[str, _Entry]:
+    """Return the certificates by thumbprint; of two copies the one beside its key, else the first by name."""
+    keys: dict[bytes, HeldKey] = {}
+    for file in files.values():
+        for held_key in file.contents.keys:
+            keys.setdefault(held_key.public_key, held_key)
+    services = files[SERVICES_FILE].contents.services if SERVICES_FILE in files else {}
+
+    entries: dict[str, _Entry] = {}
+    for name, file in files.items():
+        for held in file.contents.leaves(keys):
+            thumbprint = held.certificate.thumbprint
+            key = keys.get(held.public_key or b"")
+            copy = entries.get(thumbprint)
+            if copy is not None and (key not in file.contents.keys or copy.key in copy.source.keys):
+                continue
+            state = KeyState.USABLE if key is not None else _why_no_key(name, file.contents, files)
+            shown = StoreCertificate(held.certificate, state, services.get(thumbprint), name)
+            entries[thumbprint] = _Entry(shown, held, file.contents, key)
+    return MappingProxyType(entries)
+
+
+def _why_no_key(name: str, contents: FileContents, files: Mapping[str, FileRead]) -> KeyState:
+    """Say why a certificate of this file has no key, from the keys that seem meant for it."""
+    stem = name.rpartition(".")[0]
+    beside = [files[other].contents for other in (f"{stem}.key", f"{stem}-key.pem") if other in files]
+    meant = (contents, *beside)
+    if any(each.has_unreadable_key for each in meant):
+        return KeyState.UNREADABLE
+    # A key of another certificate in the same file is in its place.
+    claimed = {held.public_key for held in contents.certificates}
+    strays = [key for each in meant for key in each.keys if key.public_key not in claimed]
+    return KeyState.MISMATCH if strays else KeyState.MISSING

@@ -1,0 +1,308 @@
+"""``session``, ``message`` and ``event``: what happened, read from the journal."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options
+from smtpd_anontls.cli.output import say, say_json, say_json_lines, table
+from smtpd_anontls.domain.filters import Filter
+from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.reader import JournalReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+R = TypeVar("R")
+
+_MARKS = {
+    "completed": "green",
+    "handshake_failed": "red",
+    "plaintext_after_tls_verb": "red",
+    "internal_error": "red",
+    "no_connector": "red",
+    "Error": "red",
+    "Warning": "yellow",
+}
+_PLACE_FILTERS = (
+    ("server", "Only of this server."),
+    ("connector", "Only of this connector."),
+    ("session", "Only of this session."),
+    ("since", "From this time on, or after this id."),
+)
+_MESSAGE_FILTERS = (
+    ("run", "Only of this run."),
+    ("sender", "Sender, in any case; * stands for anything."),
+    ("recipient", "Recipient, in any case; * stands for anything."),
+    ("subject", "Part of the subject."),
+    ("header", "'Name: value'."),
+)
+
+
+def _filtered(*filters: tuple[str, str]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a list command ``--limit`` and filters; it receives a Filter."""
+
+    def decorate(command: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(command)
+        def wrapped(common: Common, **options: Any) -> R:
+            terms = {name: options.pop(name.replace("-", "_")) for name, _ in filters}
+            try:
+                wanted = Filter.read({name.replace("-", "_"): text for name, text in terms.items()})
+            except ValueError as error:
+                raise CommandError(f"--{error}", ExitCode.BAD_USAGE) from error
+            return command(common, wanted=wanted, **options)
+
+        result: Callable[..., R] = wrapped
+        for name, explanation in reversed(filters):
+            result = click.option(f"--{name}", metavar="TEXT", help=explanation)(result)
+        limit = click.option(
+            "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N"
+        )
+        return limit(result)
+
+    return decorate
+
+
+def _journal(common: Common) -> JournalReader:
+    url = common.load().settings.capture.url
+    if url is None:
+        raise CommandError(
+            "capture.url is null: this receiver keeps its last sessions and events in memory only",
+            ExitCode.UNREACHABLE,
+        )
+    return JournalReader(url)
+
+
+def _reading(command: Callable[..., R]) -> Callable[..., R]:
+    """Turn a journal that cannot be read into one line and exit code 3."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> R:
+        try:
+            return command(*arguments, **options)
+        except JournalError as error:
+            raise CommandError(str(error), ExitCode.UNREACHABLE) from error
+
+    return wrapped
+
+
+@click.group()
+def session() -> None:
+    """Look at what happened in each session, failed ones included."""
+
+
+@session.command("list")
+@common_options
+@_filtered(*_PLACE_FILTERS, ("outcome", "Only with this outcome."), ("remote", "Peer address; * allowed."))
+@_reading
+def list_sessions(common: Common, *, wanted: Filter, limit: int) -> None:
+    """List sessions, the newest first."""
+    sessions = _journal(common).sessions(wanted, limit=limit)
+    if common.as_json:
+        say_json_lines(sessions)
+        return
+    rows = [
+        (
+            each["id"],
+            each["started"],
+            each["connector"] or "-",
+            each["remote"],
+            _tls_in_short(each),
+            str(len(each["messages"])),
+            ", ".join(map(str, each["event_ids"])) or "-",
+            each["outcome"] or "running",
+        )
+        for each in sessions
+    ]
+    table(
+        ("Session", "Started", "Connector", "Peer", "TLS", "Messages", "Events", "Outcome"),
+        rows,
+        marks=_MARKS,
+    )
+    _say_if_none(rows, "No session yet. Try: smtpd-anontls probe 127.0.0.1:2525")
+
+
+@session.command("show")
+@click.argument("session_id", metavar="ID")
+@common_options
+@_reading
+def show_session(common: Common, *, session_id: str) -> None:
+    """Show one session: the selections, TLS facts and the transcript."""
+    found = _journal(common).session(session_id.lower())
+    if found is None:
+        raise CommandError(f"there is no session {session_id}", ExitCode.NOT_AS_IT_SHOULD_BE)
+    if common.as_json:
+        say_json(found)
+        return
+    say(f"Session {found['id']}", style="bold")
+    for label, value in _session_facts(found):
+        say(f"  {label:<12} {value}")
+    for selection in found["selections"]:
+        _show_stored_selection(selection)
+    say("\nTranscript", style="bold")
+    for row in found["transcript"]:
+        style = {"C": "", "S": "cyan", "*": "magenta"}[row["mark"]]
+        say(f"  {row['offset_ms']:>7} ms  {row['mark']}: {row['text']}", style=style)
+
+
+def _session_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = [
+        ("peer", f"{found['remote']} to {found['local']}"),
+        ("time", f"{found['started']} to {found['ended'] or 'now'}"),
+        ("server", found["server"] or "-"),
+        ("connector", f"{found['connector'] or 'none'}: {found['connector_detail']}"),
+        ("outcome", f"{found['outcome'] or 'running'}: {found['outcome_detail']}"),
+    ]
+    tls = found["tls"]
+    if tls:
+        facts.append(("TLS", _tls_in_short(found)))
+        facts.append(("certificate", tls["thumbprint"]))
+        if tls["failure"]:
+            facts.append(("failure", tls["failure"]))
+        if tls["offered"]:
+            offered = tls["offered"]
+            facts.append(
+                (
+                    "offered",
+                    f"{', '.join(offered['versions'])}; {len(offered['cipher_suites'])} cipher suites",
+                )
+            )
+            if offered["server_name"]:
+                facts.append(("SNI", offered["server_name"]))
+    if found["messages"]:
+        facts.append(("messages", ", ".join(map(str, found["messages"]))))
+    if found["event_ids"]:
+        facts.append(("events", ", ".join(map(str, found["event_ids"]))))
+    return facts
+
+
+def _show_stored_selection(selection: dict[str, Any]) -> None:
+    result = "advertised" if selection["advertised"] else "not advertised"
+    say(f"\n{selection['verb']}: {result}", style="bold")
+    for step in selection["steps"]:
+        answer = "yes" if step["passed"] else "no"
+        say(f"  {answer:<4}{step['step']:<18} {step['detail']}", style="" if step["passed"] else "yellow")
+
+
+def _tls_in_short(each: dict[str, Any]) -> str:
+    tls = each["tls"]
+    if tls is None:
+        return "-"
+    if tls["failure"]:
+        return f"{tls['verb']} failed"
+    return f"{tls['verb']} {tls['version']} {tls['cipher']}"
+
+
+@click.group()
+def message() -> None:
+    """Look at the messages that were taken."""
+
+
+@message.command("list")
+@common_options
+@_filtered(*_PLACE_FILTERS, *_MESSAGE_FILTERS)
+@_reading
+def list_messages(common: Common, *, wanted: Filter, limit: int) -> None:
+    """List messages, the newest first."""
+    messages = _journal(common).messages(wanted, limit=limit)
+    if common.as_json:
+        say_json_lines(messages)
+        return
+    rows = [
+        (
+            str(each["id"]),
+            each["time"],
+            each["sender"] or "<>",
+            ", ".join(each["recipients"]),
+            each["subject"] or "",
+            str(each["size"]),
+            each["verb"] or "-",
+            each["session_id"],
+        )
+        for each in messages
+    ]
+    table(("Id", "Time", "From", "To", "Subject", "Bytes", "TLS", "Session"), rows)
+    _say_if_none(rows, "No message yet. Try: swaks --server 127.0.0.1:2525 --tls --to b@contoso.test")
+
+
+@message.command("show")
+@click.argument("message_id", metavar="ID", type=int)
+@click.option("--raw", is_flag=True, help="Write the message to stdout, byte for byte as it was received.")
+@common_options
+@_reading
+def show_message(common: Common, *, message_id: int, raw: bool) -> None:
+    """Show one message: envelope, header and text, or with --raw its bytes."""
+    journal = _journal(common)
+    content = journal.raw(message_id)
+    found = journal.message(message_id)
+    if content is None or found is None:
+        raise CommandError(f"there is no message {message_id}", ExitCode.NOT_AS_IT_SHOULD_BE)
+    if raw:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    if common.as_json:
+        say_json(found)
+        return
+    say(f"Message {found['id']}", style="bold")
+    for label, value in (
+        ("time", found["time"]),
+        ("connector", f"{found['server']}: {found['connector']}"),
+        ("session", found["session_id"]),
+        ("from", _with_parameters(found["sender"] or "<>", found["mail_parameters"])),
+        *(
+            ("to", _with_parameters(recipient, given))
+            for recipient, given in zip(found["recipients"], found["recipient_parameters"], strict=False)
+        ),
+        ("TLS", found["verb"] or "none"),
+        ("size", f"{found['size']} bytes"),
+    ):
+        say(f"  {label:<12} {value}")
+    say()
+    for line in content.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n"):
+        say(f"  {line}")
+
+
+def _with_parameters(address: str, given: dict[str, str | None]) -> str:
+    shown = [keyword if value is None else f"{keyword}={value}" for keyword, value in given.items()]
+    return " ".join([address, *shown])
+
+
+@click.group()
+def event() -> None:
+    """Look at the events of the Application log (Event Viewer)."""
+
+
+@event.command("list")
+@common_options
+@_filtered(*_PLACE_FILTERS, ("event-id", "Only with this event id, such as 12015."))
+@_reading
+def list_events(common: Common, *, wanted: Filter, limit: int) -> None:
+    """List events, the newest first."""
+    events = _journal(common).events(wanted, limit=limit)
+    if common.as_json:
+        say_json_lines(events)
+        return
+    rows = [
+        (
+            each["time"],
+            each["level"],
+            str(each["event_id"]),
+            each["server"] or "-",
+            each["connector"] or "-",
+            each["session_id"] or "at start",
+            each["message"],
+        )
+        for each in events
+    ]
+    table(("Time", "Level", "Event", "Server", "Connector", "Session", "Message"), rows, marks=_MARKS)
+    _say_if_none(rows, "No event yet: nothing was wrong with a certificate.")
+
+
+def _say_if_none(rows: list[Any], hint: str) -> None:
+    if not rows:
+        say(hint)

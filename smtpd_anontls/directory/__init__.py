@@ -1,0 +1,1 @@
+"""Where msExchServerInternalTLSCert of a server object is read, and written."""

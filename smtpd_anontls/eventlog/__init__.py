@@ -1,0 +1,1 @@
+"""The Application log: every event, written where an operator looks."""

@@ -1,0 +1,1 @@
+"""What happened, kept in a database: messages durably before they are acknowledged, the rest behind them."""

@@ -1,0 +1,182 @@
+"""The journal of a receiver: durable messages, and what led to them."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from smtpd_anontls.domain.filters import EVERYTHING
+from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.memory import MemoryJournal
+from smtpd_anontls.journal.reader import JournalReader
+from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
+from smtpd_anontls.journal.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from smtpd_anontls.domain.filters import Filter
+    from smtpd_anontls.domain.records import EventRecord, Json, MessageRecord, SessionRecord
+    from smtpd_anontls.domain.retention import Retention
+
+__all__ = ["Journal", "JournalError", "JournalLike", "JournalReader", "MemoryJournal"]
+
+T = TypeVar("T")
+
+READERS = 4  # Threads; a list over many messages holds up neither mail nor the loop.
+
+
+class JournalLike(Protocol):
+    """What a receiver asks of a journal, whether it keeps everything or hardly anything.
+
+    Lists are newest first; *before* is the id of the last item of the page before.
+    """
+
+    async def open(self) -> None:
+        """Make ready; JournalError says in one line why that did not work."""
+        ...
+
+    async def close(self) -> None:
+        """Write everything out; nothing can be delivered or read afterwards."""
+        ...
+
+    async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
+        """Return the message's id once it and *session* are durable; JournalError: nothing is acknowledged."""
+        ...
+
+    def record_session(self, record: SessionRecord) -> None:
+        """Note what is known of a session now; never wait and never raise."""
+        ...
+
+    def record_event(self, record: EventRecord) -> None:
+        """Note an event; never wait and never raise."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when all that has been noted is written, or has failed."""
+        ...
+
+    async def messages(
+        self, wanted: Filter = ..., *, limit: int = ..., before: int | None = ...
+    ) -> list[Json]:
+        """Return messages that *wanted* takes."""
+        ...
+
+    async def message(self, message_id: int) -> Json | None:
+        """Return a message with its parameters and its header; None where there is none."""
+        ...
+
+    async def raw(self, message_id: int) -> bytes | None:
+        """Return a message byte for byte as it was received; None where there is none."""
+        ...
+
+    async def sessions(
+        self, wanted: Filter = ..., *, limit: int = ..., before: str | None = ...
+    ) -> list[Json]:
+        """Return sessions that *wanted* takes, without their transcripts."""
+        ...
+
+    async def session(self, session_id: str) -> Json | None:
+        """Return a session with its transcript; None where there is none."""
+        ...
+
+    async def events(self, wanted: Filter = ..., *, limit: int = ..., before: int | None = ...) -> list[Json]:
+        """Return events that *wanted* takes."""
+        ...
+
+
+class Journal:
+    """The journal at *url*; see JournalLike.  Reading shows what was noted before.
+
+    *on_warning* gets one line at a time, from any thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        retention: Retention,
+        *,
+        clock: Callable[[], datetime],
+        on_warning: Callable[[str], None],
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> None:
+        self._file = SqliteFile(url, busy_timeout=busy_timeout)
+        self._reader = JournalReader(url, busy_timeout=busy_timeout)
+        self._writer = Writer(self._file, retention, clock=clock, on_warning=on_warning)
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Open the database, made if missing; JournalError says in one line why that did not work."""
+        await asyncio.to_thread(self._file.create)
+        self._writer.start()
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="journal-reader")
+
+    async def close(self) -> None:
+        """Write everything out and close the database."""
+        threads, self._threads = self._threads, None
+        if threads is None:
+            return
+        await asyncio.to_thread(self._writer.stop)
+        await asyncio.to_thread(threads.shutdown)
+        await asyncio.to_thread(self._file.close)
+
+    async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
+        """Return the message's id once it and *session* are durable; JournalError: nothing is acknowledged."""
+        self._opened()
+        return await self._writer.deliver(message, session)
+
+    def record_session(self, record: SessionRecord) -> None:
+        """Note what is known of a session now, in place of what was; never wait and never raise."""
+        self._writer.record(record)
+
+    def record_event(self, record: EventRecord) -> None:
+        """Note an event; never wait and never raise."""
+        self._writer.record(record)
+
+    async def flush(self) -> None:
+        """Return when all that has been noted is written, or has failed."""
+        self._opened()
+        await self._writer.flush()
+
+    async def messages(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, before: int | None = None
+    ) -> list[Json]:
+        """Return messages that *wanted* takes."""
+        return await self._read(partial(self._reader.messages, wanted, limit=limit, before=before))
+
+    async def message(self, message_id: int) -> Json | None:
+        """Return a message with its parameters and its header; None where there is none."""
+        return await self._read(partial(self._reader.message, message_id))
+
+    async def raw(self, message_id: int) -> bytes | None:
+        """Return a message byte for byte as it was received; None where there is none."""
+        return await self._read(partial(self._reader.raw, message_id))
+
+    async def sessions(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, before: str | None = None
+    ) -> list[Json]:
+        """Return sessions that *wanted* takes, without their transcripts."""
+        return await self._read(partial(self._reader.sessions, wanted, limit=limit, before=before))
+
+    async def session(self, session_id: str) -> Json | None:
+        """Return a session with its transcript; None where there is none."""
+        return await self._read(partial(self._reader.session, session_id))
+
+    async def events(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, before: int | None = None
+    ) -> list[Json]:
+        """Return events that *wanted* takes."""
+        return await self._read(partial(self._reader.events, wanted, limit=limit, before=before))
+
+    async def _read(self, query: Callable[[], T]) -> T:
+        threads = self._opened()
+        await self._writer.flush()
+        return await asyncio.get_running_loop().run_in_executor(threads, query)
+
+    def _opened(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            raise RuntimeError("the journal is not open")
+        return self._threads

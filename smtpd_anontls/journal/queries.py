@@ -1,0 +1,215 @@
+"""What can be asked of the journal; every list is newest first."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, and_, or_, select, tuple_
+
+from smtpd_anontls.domain.filters import folded, indexed
+from smtpd_anontls.journal.codec import message_json, microseconds, session_json
+from smtpd_anontls.journal.schema import (
+    events,
+    message_bodies,
+    message_headers,
+    message_recipients,
+    messages,
+    session_transcripts,
+    sessions,
+)
+from smtpd_anontls.protocol.headers import parse_header_section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Table
+
+    from smtpd_anontls.domain.filters import Filter
+    from smtpd_anontls.domain.records import Json
+
+# LIKE's own wildcards in a text that means them literally, and the character that says so.
+_ESCAPE = "/"
+_MANY = 500  # Databases take so many parameters in one statement.
+_SPECIAL = re.compile(r"[/%_]")
+
+
+def list_messages(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:
+    """Return the newest messages, older than the message *before* where that is given."""
+    terms = _place(messages, messages.c.session_id, wanted) + _about_messages(wanted)
+    terms += _numbered(messages, wanted, before) + _same_session(messages.c.session_id, wanted, but=messages)
+    query = select(messages.c.id, messages.c.shown).where(*terms).order_by(messages.c.id.desc()).limit(limit)
+    return [message_json(row.id, row.shown) for row in connection.execute(query)]
+
+
+def one_message(connection: Connection, message_id: int) -> Json | None:
+    """Return a message with its parameters and all of its header; None where there is none."""
+    query = (
+        select(messages.c.shown, messages.c.parameters, message_bodies.c.raw)
+        .join(message_bodies, message_bodies.c.message_id == messages.c.id)
+        .where(messages.c.id == message_id)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    headers = [{"name": name, "value": value} for name, value in parse_header_section(row.raw)]
+    return {**message_json(message_id, row.shown), **json.loads(row.parameters), "headers": headers}
+
+
+def raw_message(connection: Connection, message_id: int) -> bytes | None:
+    """Return a message as it was received; None where there is none."""
+    query = select(message_bodies.c.raw).where(message_bodies.c.message_id == message_id)
+    raw: bytes | None = connection.execute(query).scalar_one_or_none()
+    return raw
+
+
+def list_sessions(connection: Connection, wanted: Filter, limit: int, before: str | None) -> list[Json]:
+    """Return the sessions that began last, before the session *before* where that is given."""
+    key = tuple_(sessions.c.started, sessions.c.id)
+    terms = _place(sessions, sessions.c.id, wanted) + _about_sessions(wanted)
+    terms += _same_session(sessions.c.id, wanted, but=sessions)
+    since = wanted.since_session()
+    if isinstance(since, str):
+        # One that is no longer kept is older than all that are.
+        start = _session_key(connection, since)
+        terms += [] if start is None else [key > tuple_(*start)]
+    elif since is not None:
+        terms.append(sessions.c.started >= microseconds(since))
+    if before is not None:
+        end = _session_key(connection, before)
+        if end is None:
+            return []
+        terms.append(key < tuple_(*end))
+    newest_first = (sessions.c.started.desc(), sessions.c.id.desc())
+    query = select(sessions.c.id, sessions.c.shown).where(*terms).order_by(*newest_first).limit(limit)
+    rows = connection.execute(query).all()
+    delivered = _messages_of(connection, [row.id for row in rows])
+    return [session_json(row.shown, delivered[row.id]) for row in rows]
+
+
+def one_session(connection: Connection, session_id: str) -> Json | None:
+    """Return a session with its transcript; None where there is none."""
+    query = (
+        select(sessions.c.shown, session_transcripts.c.transcript)
+        .join(session_transcripts, session_transcripts.c.session_id == sessions.c.id)
+        .where(sessions.c.id == indexed(session_id))
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    delivered = _messages_of(connection, [indexed(session_id)])
+    shown = session_json(row.shown, delivered[indexed(session_id)])
+    return {**shown, "transcript": json.loads(row.transcript)}
+
+
+def list_events(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:
+    """Return the newest events, older than the event *before* where that is given."""
+    terms = _place(events, events.c.session_id, wanted) + _about_events(wanted)
+    terms += _numbered(events, wanted, before) + _same_session(events.c.session_id, wanted, but=events)
+    query = select(events.c.shown).where(*terms).order_by(events.c.id.desc()).limit(limit)
+    return [json.loads(shown) for shown in connection.scalars(query)]
+
+
+def _messages_of(connection: Connection, session_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Return for each session the ids of its messages, the first first."""
+    found: dict[str, list[int]] = {session_id: [] for session_id in session_ids}
+    columns = (messages.c.session_id, messages.c.id)
+    for start in range(0, len(session_ids), _MANY):
+        some = session_ids[start : start + _MANY]
+        query = select(*columns).where(messages.c.session_id.in_(some)).order_by(messages.c.id)
+        for row in connection.execute(query):
+            found[row.session_id].append(row.id)
+    return found
+
+
+def _session_key(connection: Connection, session_id: str) -> tuple[int, str] | None:
+    query = select(sessions.c.started, sessions.c.id).where(sessions.c.id == indexed(session_id))
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.started, row.id)
+
+
+def _place(table: Table, session_id: Column[str], wanted: Filter) -> list[ColumnElement[bool]]:
+    columns = (
+        (table.c.server, wanted.server),
+        (table.c.connector, wanted.connector),
+        (session_id, wanted.session),
+    )
+    return [column == indexed(text) for column, text in columns if text is not None]
+
+
+def _numbered(table: Table, wanted: Filter, before: int | None) -> list[ColumnElement[bool]]:
+    """Return the terms of a table whose ids are numbers in the order of time."""
+    terms: list[ColumnElement[bool]] = []
+    if before is not None:
+        terms.append(table.c.id < before)
+    since = wanted.since_number()
+    if isinstance(since, datetime):
+        terms.append(table.c.time >= microseconds(since))
+    elif since is not None:
+        terms.append(table.c.id > since)
+    return terms
+
+
+def _about_messages(wanted: Filter) -> list[ColumnElement[bool]]:
+    terms: list[ColumnElement[bool]] = []
+    if wanted.run is not None:
+        terms.append(messages.c.run == indexed(wanted.run))
+    if wanted.sender is not None:
+        terms.append(_like(messages.c.sender, folded(wanted.sender)))
+    if wanted.recipient is not None:
+        found = _like(message_recipients.c.address, folded(wanted.recipient))
+        terms.append(messages.c.id.in_(select(message_recipients.c.message_id).where(found)))
+    if wanted.subject is not None:
+        part = folded(wanted.subject)
+        terms.append(messages.c.subject.contains(_escaped(part), escape=_ESCAPE))
+    if wanted.header is not None:
+        found = and_(
+            message_headers.c.name == wanted.header_name,
+            _like(message_headers.c.value, wanted.header_value),
+        )
+        terms.append(messages.c.id.in_(select(message_headers.c.message_id).where(found)))
+    return terms
+
+
+def _about_sessions(wanted: Filter) -> list[ColumnElement[bool]]:
+    terms: list[ColumnElement[bool]] = []
+    if wanted.outcome is not None:
+        terms.append(sessions.c.outcome == wanted.outcome.value)
+    if wanted.remote is not None:
+        remote = folded(wanted.remote)
+        terms.append(or_(_like(sessions.c.remote, remote), _like(sessions.c.remote_host, remote)))
+    return terms
+
+
+def _about_events(wanted: Filter) -> list[ColumnElement[bool]]:
+    return [] if wanted.event_id is None else [events.c.event_id == wanted.event_id]
+
+
+def _same_session(session_id: Column[str], wanted: Filter, *, but: Table) -> list[ColumnElement[bool]]:
+    """Return the terms about kinds other than *but*: something of that kind in the same session meets them."""
+    others = (
+        (messages, messages.c.session_id, _about_messages(wanted)),
+        (sessions, sessions.c.id, _about_sessions(wanted)),
+        (events, events.c.session_id, _about_events(wanted)),
+    )
+    return [
+        _exists_in(session_id, column, terms) for table, column, terms in others if table is not but and terms
+    ]
+
+
+def _exists_in(
+    session_id: Column[str], column: Column[str], terms: list[ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    return session_id.in_(select(column).where(*terms))
+
+
+def _like(column: Column[str], pattern: str) -> ColumnElement[bool]:
+    if "*" not in pattern:
+        return column == pattern
+    return column.like(_escaped(pattern).replace("*", "%"), escape=_ESCAPE)
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(lambda found: _ESCAPE + found[0], text)

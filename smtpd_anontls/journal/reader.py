@@ -1,0 +1,59 @@
+"""The journal as a reader sees it: from any thread, and from any process while a receiver writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.domain.filters import EVERYTHING
+from smtpd_anontls.journal import queries
+from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
+
+if TYPE_CHECKING:
+    from smtpd_anontls.domain.filters import Filter
+    from smtpd_anontls.domain.records import Json
+
+
+class JournalReader:
+    """Reads the journal at *url* and changes nothing; JournalError says why that did not work.
+
+    Lists are newest first; *before* is the id of the last item of the page before.
+    """
+
+    def __init__(self, url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self._file = SqliteFile(url, busy_timeout=busy_timeout)
+
+    def messages(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, before: int | None = None
+    ) -> list[Json]:
+        """Return messages that *wanted* takes."""
+        with self._file.reading() as connection:
+            return queries.list_messages(connection, wanted, limit, before)
+
+    def message(self, message_id: int) -> Json | None:
+        """Return a message with its parameters and its header; None where there is none."""
+        with self._file.reading() as connection:
+            return queries.one_message(connection, message_id)
+
+    def raw(self, message_id: int) -> bytes | None:
+        """Return a message byte for byte as it was received; None where there is none."""
+        with self._file.reading() as connection:
+            return queries.raw_message(connection, message_id)
+
+    def sessions(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, before: str | None = None
+    ) -> list[Json]:
+        """Return sessions that *wanted* takes, without their transcripts."""
+        with self._file.reading() as connection:
+            return queries.list_sessions(connection, wanted, limit, before)
+
+    def session(self, session_id: str) -> Json | None:
+        """Return a session with its transcript; None where there is none."""
+        with self._file.reading() as connection:
+            return queries.one_session(connection, session_id)
+
+    def events(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, before: int | None = None
+    ) -> list[Json]:
+        """Return events that *wanted* takes."""
+        with self._file.reading() as connection:
+            return queries.list_events(connection, wanted, limit, before)

@@ -1,0 +1,116 @@
+"""The tables.
+
+Times are whole microseconds since 1970 in UTC.  Texts to look things up by are in the forms
+of :mod:`smtpd_anontls.domain.filters`; what is shown is JSON beside them, since a column of
+text holds neither NUL nor a lone surrogate in every database, and a peer may send both.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+SCHEMA_VERSION = 1
+
+METADATA = MetaData()
+
+# In SQLite only a column declared INTEGER is the row's own address.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+# One row.  Ids come from its counter, inside the transaction that uses them: never given
+# twice, also where the newest message has been removed, and visible in their order.
+state = Table(
+    "journal_state",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("last_message_id", _Number, nullable=False),
+    Column("message_count", _Number, nullable=False),
+    Column("message_octets", _Number, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    METADATA,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("time", _Number, nullable=False, index=True),
+    Column("server", Text, nullable=False),
+    Column("connector", Text, nullable=False),
+    Column("session_id", Text, nullable=False, index=True),
+    Column("run", Text, index=True),
+    Column("sender", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("size", _Number, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+)
+
+# Beside the messages, so that a list never reads them.
+message_bodies = Table(
+    "message_bodies",
+    METADATA,
+    Column("message_id", _Number, primary_key=True, autoincrement=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+
+message_recipients = Table(
+    "message_recipients",
+    METADATA,
+    Column("message_id", _Number, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("address", Text, nullable=False),
+    Index("ix_message_recipients_address", "address", "message_id"),
+    sqlite_with_rowid=False,
+)
+
+message_headers = Table(
+    "message_headers",
+    METADATA,
+    Column("message_id", _Number, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Index("ix_message_headers_value", "name", "value", "message_id"),
+    sqlite_with_rowid=False,
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("started", _Number, nullable=False),
+    Column("server", Text),
+    Column("connector", Text),
+    Column("remote", Text, nullable=False),
+    Column("remote_host", Text, nullable=False),
+    Column("outcome", Text),
+    Column("shown", Text, nullable=False),
+    Index("ix_sessions_started", "started", "id"),
+)
+
+session_transcripts = Table(
+    "session_transcripts",
+    METADATA,
+    Column("session_id", Text, primary_key=True),
+    Column("transcript", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("time", _Number, nullable=False, index=True),
+    Column("event_id", Integer, nullable=False),
+    Column("server", Text),
+    Column("connector", Text),
+    Column("session_id", Text, index=True),
+    Column("shown", Text, nullable=False),
+)

@@ -1,0 +1,145 @@
+"""The configuration of a running receiver: looked at with every session, read again where it changed.
+
+Exchange refuses a change that breaks a rule and goes on with the connector as it was (event 1003,
+or 1032 for RequireTLS without Tls).  So does this: a connector that breaks a rule stays as it
+was, the others change; a file with mistakes changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.deciding import PlacedEvent
+from smtpd_anontls.domain.events import CATALOGUE, EventDraft, EventId
+from smtpd_anontls.domain.flags import TransportRole
+from smtpd_anontls.notation.snapshot import Snapshot, UnreadableFileError, stamp_of, take
+from smtpd_anontls.settings.document import ConfigError
+
+_LARGEST = 16 * 1024**2
+
+if TYPE_CHECKING:
+    from smtpd_anontls.domain.connectors import ReceiveConnector, Server
+    from smtpd_anontls.settings.values import Finding, Loaded, ServerSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What came of reading the configuration again."""
+
+    accepted: bool  # Whether anything was taken over.
+    warnings: tuple[str, ...] = ()
+    events: tuple[PlacedEvent, ...] = ()
+
+
+class LiveSettings:
+    """The settings as they hold now."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Start from a configuration that has been read."""
+        self._read_again = loaded.again
+        self._path = loaded.watched
+        # Where the file has changed since it was read, the first look reads it again.
+        self._snapshot = self._look()
+        if self._snapshot is not None and self._snapshot.content != loaded.octets:
+            self._snapshot = None
+        self.settings: Settings = loaded.settings
+
+    def is_current(self) -> bool:
+        """Whether the file is still the one that was read; costs a stat."""
+        if self._path is None:
+            return True
+        stamp = stamp_of(self._path)
+        if self._snapshot is None:
+            return stamp is None
+        return self._snapshot.settled and self._snapshot.stamp == stamp
+
+    def reload(self, *, force: bool = False) -> Change:
+        """Read the file again and take over what holds; never raise."""
+        known, self._snapshot = self._snapshot, self._look()
+        if self._read_again is None or not (force or _differ(known, self._snapshot)):
+            return Change(accepted=False)
+        try:
+            loaded = self._read_again()
+        except ConfigError as error:
+            broken = PlacedEvent(
+                _draft(EventId.INVALID_CONNECTOR, error.lines[0]), TransportRole.HubTransport, None, None
+            )
+            return Change(accepted=False, warnings=error.lines, events=(broken,))
+        before, self.settings = self.settings, self._without_violations(loaded)
+        findings = tuple(_event(finding, loaded.settings) for finding in loaded.findings)
+        warnings = (*(finding.line for finding in loaded.findings), *_at_next_start(before, loaded.settings))
+        return Change(accepted=True, warnings=warnings, events=findings)
+
+    def _look(self) -> Snapshot | None:
+        """Return the file's octets and stamp; None where it cannot be read, which the loader explains."""
+        if self._path is None:
+            return None
+        try:
+            return take(self._path, _LARGEST)
+        except (FileNotFoundError, UnreadableFileError):
+            return None
+
+    def _without_violations(self, loaded: Loaded) -> Settings:
+        """Return the new settings, with connectors that break a rule as they were before, or left out."""
+        broken = {(finding.server, finding.violation.connector) for finding in loaded.findings}
+        if not broken:
+            return loaded.settings
+        before = {(s.server.name, c.name): c for s in self.settings.servers for c in s.server.connectors}
+        servers = []
+        for each in loaded.settings.servers:
+            connectors = [
+                _kept(connector, each.server, broken, before) for connector in each.server.connectors
+            ]
+            server = replace(each.server, connectors=tuple(c for c in connectors if c is not None))
+            servers.append(replace(each, server=server))
+        return replace(loaded.settings, servers=tuple(servers))
+
+
+def _kept(
+    connector: ReceiveConnector,
+    server: Server,
+    broken: set[tuple[str, str]],
+    before: dict[tuple[str, str], ReceiveConnector],
+) -> ReceiveConnector | None:
+    key = (server.name, connector.name)
+    return before.get(key) if key in broken else connector
+
+
+def _event(finding: Finding, settings: Settings) -> PlacedEvent:
+    violation = finding.violation
+    role = next(
+        (
+            c.transport_role
+            for each in settings.servers
+            for c in _of(each, finding)
+            if c.name == violation.connector
+        ),
+        TransportRole.HubTransport,
+    )
+    return PlacedEvent(
+        _draft(violation.event_id, violation.message), role, finding.server, violation.connector
+    )
+
+
+def _of(each: ServerSettings, finding: Finding) -> tuple[ReceiveConnector, ...]:
+    return each.server.connectors if each.server.name == finding.server else ()
+
+
+def _draft(event_id: EventId, description: str) -> EventDraft:
+    # 1003 takes the description of the error, 1032 says all by itself.
+    return EventDraft(event_id, (description,) if CATALOGUE[event_id].insert_count else ())
+
+
+def _at_next_start(before: Settings, after: Settings) -> list[str]:
+    """Return a line for each part that a running receiver does not change."""
+    parts = ("event_log", "capture")
+    return [
+        f"{after.text_name}: {part}: the change takes effect at the next start"
+        for part in parts
+        if getattr(before, part) != getattr(after, part)
+    ]
+
+
+def _differ(before: Snapshot | None, after: Snapshot | None) -> bool:
+    return (None if before is None else before.content) != (None if after is None else after.content)

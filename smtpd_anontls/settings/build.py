@@ -1,0 +1,118 @@
+"""From a model whose shape is right to the values that the rest of the program gets."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.domain.retention import Retention
+from smtpd_anontls.domain.tls_policy import TlsPolicy
+from smtpd_anontls.settings.shape import NotYetHonoured, Shape
+from smtpd_anontls.settings.shapes import server_of
+from smtpd_anontls.settings.values import (
+    CaptureSettings,
+    EventSink,
+    FileDirectorySettings,
+    PasswordInEnvironment,
+    PasswordInFile,
+    ServerSettings,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpd_anontls.settings.document import Document, Keys
+    from smtpd_anontls.settings.shapes import (
+        CaptureShape,
+        ConfigShape,
+        EventSinkShape,
+        PasswordShape,
+        ServerShape,
+    )
+
+_SQLITE = "sqlite:///"
+
+
+def settings_of(document: Document, shape: ConfigShape, machine_fqdn: str) -> Settings:
+    """Return the values of *shape*, its paths made absolute as *document* says."""
+    protocol_log = shape.protocol_log.path
+    return Settings(
+        path=document.path,
+        text_name=document.name,
+        servers=tuple(
+            _server(document, ("servers", position), server, machine_fqdn)
+            for position, server in enumerate(shape.servers)
+        ),
+        directory=FileDirectorySettings(document.absolute(("directory", "path"), shape.directory.path)),
+        event_log=tuple(
+            _sink(document, _event_log_place(document, position), sink)
+            for position, sink in enumerate(shape.event_log)
+        ),
+        capture=_capture(document, shape.capture),
+        tls=TlsPolicy(shape.tls.minimum, shape.tls.maximum, shape.tls.ciphers, shape.tls.handshake_timeout),
+        protocol_log=None
+        if protocol_log is None
+        else document.absolute(("protocol_log", "path"), protocol_log),
+        web_bind=shape.web.bind,
+    )
+
+
+def not_yet_honoured(shape: Shape, where: Keys = ()) -> Iterator[Keys]:
+    """Yield every key that was written, would make a difference, and makes none yet."""
+    for name, declared in type(shape).model_fields.items():
+        if name not in shape.model_fields_set:
+            continue
+        value = getattr(shape, name)
+        marks = [mark for mark in declared.metadata if isinstance(mark, NotYetHonoured)]
+        if any(value != mark.harmless for mark in marks):
+            yield (*where, name)
+        elif isinstance(value, Shape):
+            yield from not_yet_honoured(value, (*where, name))
+        elif isinstance(value, list):
+            for position, item in enumerate(value):
+                yield from not_yet_honoured(item, (*where, name, position))
+
+
+def _server(document: Document, where: Keys, shape: ServerShape, machine_fqdn: str) -> ServerSettings:
+    keytab = shape.keytab
+    return ServerSettings(
+        server=server_of(shape, machine_fqdn),
+        certificate_store=document.absolute((*where, "certificate_store"), shape.certificate_store),
+        certificate_passwords=MappingProxyType(
+            {
+                name: _password(document, (*where, "certificate_passwords", name), password)
+                for name, password in shape.certificate_passwords.items()
+            }
+        ),
+        ephemeral_fallback=shape.ephemeral_fallback,
+        keytab=None if keytab is None else document.absolute((*where, "keytab"), keytab),
+        scenario=shape.scenario,
+        default_certificate=shape.default_certificate,
+    )
+
+
+def _password(
+    document: Document, where: Keys, shape: PasswordShape
+) -> PasswordInEnvironment | PasswordInFile:
+    if shape.file is not None:
+        return PasswordInFile(document.absolute((*where, "file"), shape.file))
+    return PasswordInEnvironment(shape.env or "")
+
+
+def _event_log_place(document: Document, position: int) -> Keys:
+    # One sink may stand there without a list around it.
+    return ("event_log", position) if isinstance(document.content.get("event_log"), list) else ("event_log",)
+
+
+def _sink(document: Document, where: Keys, shape: EventSinkShape) -> EventSink:
+    path = None if shape.path == "-" else document.absolute((*where, "path"), shape.path)
+    return EventSink(format="jsonl", path=path, max_size=shape.max_size, keep=shape.keep)
+
+
+def _capture(document: Document, shape: CaptureShape) -> CaptureSettings:
+    url = shape.url
+    if url is not None:
+        url = _SQLITE + str(document.absolute(("capture", "url"), url.removeprefix(_SQLITE)))
+    kept = shape.retention
+    return CaptureSettings(url, Retention() if kept is None else Retention(**kept.model_dump()))

@@ -1,0 +1,62 @@
+"""What every mapping of the configuration has in common: known keys, each read by a parser of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from smtpd_anontls.settings.parsers import Mistake, Mistakes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MISTAKES = "mistakes"
+
+
+@dataclass(frozen=True, slots=True)
+class NotYetHonoured:
+    """Marks a key that is read and checked only; at *harmless* that makes no difference."""
+
+    harmless: object
+
+
+def says(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let pydantic carry the mistakes of *parse* together with their places."""
+
+    def parse_for_pydantic(value: Any) -> Any:
+        try:
+            return parse(value)
+        except Mistakes as several:
+            raise PydanticCustomError(MISTAKES, MISTAKES, {"found": several.found}) from several
+
+    return parse_for_pydantic
+
+
+def read_by(parse: Callable[[Any], Any]) -> PlainValidator:
+    """Let *parse*, and nothing of pydantic's own, read a key."""
+    return PlainValidator(says(parse))
+
+
+class Shape(BaseModel):
+    """A mapping with known keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+ShapeType = TypeVar("ShapeType", bound=Shape)
+
+
+def not_supported_yet(key: str, later: tuple[str, ...], supported: str) -> BeforeValidator:
+    """Refuse a section whose *key* names something to come, without a word on its other keys."""
+
+    def refuse(section: Any) -> Any:
+        chosen = section.get(key) if isinstance(section, dict) else None
+        if isinstance(chosen, str) and chosen.casefold() in later:
+            wrong = f"{chosen.casefold()} is not supported yet; use {supported}"
+            raise Mistakes([Mistake((key,), wrong)])
+        return section
+
+    return BeforeValidator(says(refuse))

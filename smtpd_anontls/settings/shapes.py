@@ -1,0 +1,298 @@
+"""The shape of the configuration: every key with its type, its default and its meaning.
+
+The keys of a Receive connector stand in ``connector_shape``, all others here.  The configuration
+reference is made from these models.  What a model cannot say, because it lies between two keys,
+is in ``rules``.
+"""
+
+from __future__ import annotations
+
+import types
+from enum import Enum
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from smtpd_anontls.domain.connectors import Server
+from smtpd_anontls.domain.endpoints import Binding
+from smtpd_anontls.domain.flags import PermissionGroups, ServerRole
+from smtpd_anontls.domain.scenarios import Scenario
+from smtpd_anontls.domain.tls_policy import TlsVersion
+from smtpd_anontls.settings.connector_shape import ConnectorShape, connector_of
+from smtpd_anontls.settings.parsers import (
+    WrongValueError,
+    boolean,
+    byte_size,
+    duration,
+    enumeration,
+    flags,
+    from_text,
+    host_label,
+    host_name,
+    listed,
+    mapped,
+    optional,
+    some_text,
+    whole_number,
+)
+from smtpd_anontls.settings.shape import NotYetHonoured, Shape, not_supported_yet, read_by
+
+
+class PasswordShape(Shape):
+    """Where the password of a PFX file stands: in an environment variable or in a file."""
+
+    env: Annotated[str | None, read_by(some_text)] = Field(
+        default=None, description="An environment variable."
+    )
+    file: Annotated[str | None, read_by(some_text)] = Field(default=None, description="A file.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> PasswordShape:
+        if (self.env is None) == (self.file is None):
+            raise WrongValueError("write either env or file")
+        return self
+
+
+class ServerShape(Shape):
+    """An Exchange server."""
+
+    name: Annotated[str, read_by(host_label)] = Field(description="Host label; CN of the server object.")
+    fqdn: Annotated[str | None, read_by(optional(host_name))] = Field(
+        default=None, description="Fully qualified domain name. Default: this machine's."
+    )
+    role: Annotated[ServerRole, read_by(enumeration(ServerRole))] = Field(
+        default=ServerRole.Mailbox, description="Mailbox or Edge."
+    )
+    certificate_store: Annotated[str, read_by(some_text)] = Field(
+        default="../certs", description="Folder of the local computer store."
+    )
+    certificate_passwords: Annotated[dict[str, PasswordShape], NotYetHonoured({})] = Field(
+        {}, description="Passwords of PFX files: {mbx1.pfx: {env: NAME}} or {file: path}."
+    )
+    expiry_warning_days: Annotated[int, read_by(whole_number(most=36500))] = Field(
+        default=30, description="Days before Valid to from which 12017 and 12018 warn."
+    )
+    ephemeral_fallback: Annotated[bool, read_by(boolean), NotYetHonoured(harmless=False)] = Field(
+        default=False, description="Use a certificate made for the moment where none can be loaded (12024)."
+    )
+    keytab: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
+        default=None, description="Kerberos keys of SMTPSVC/<fqdn>."
+    )
+    scenario: Annotated[Scenario | None, read_by(optional(enumeration(Scenario)))] = Field(
+        default=None,
+        description="At each start, make the certificate and the directory entry that show this scenario, "
+        "where they no longer do.",
+    )
+    default_certificate: Annotated[bool, read_by(boolean)] = Field(
+        default=False,
+        description="At start, where the store holds no certificate and the directory has no entry for the "
+        "server, make the self-signed certificate that Exchange's setup makes, and its directory entry.",
+    )
+    connectors: list[ConnectorShape] = Field([], description="Its Receive connectors.")
+
+
+class _DirectoryType(Enum):
+    FILE = "file"
+
+
+class _EventFormat(Enum):
+    JSONL = "jsonl"
+
+
+class ExchangeAuth(Enum):
+    """What happens with X-EXPS EXCHANGEAUTH."""
+
+    OFF = "off"
+    OBSERVE = "observe"
+
+
+def _capture_url(value: Any) -> str:
+    url = some_text(value)
+    scheme, separator, rest = url.partition("://")
+    # The rest may hold a password, so it is not repeated.
+    if separator and scheme.casefold().partition("+")[0] in ("postgresql", "postgres"):
+        raise WrongValueError("PostgreSQL needs a later version, it is not supported yet; use sqlite:///path")
+    if scheme != "sqlite" or not rest.startswith("/"):
+        raise WrongValueError(
+            "not a database URL of the form sqlite:///path; write one, or null to keep nothing"
+        )
+    if rest in ("/", "/:memory:") or "?" in rest:
+        raise WrongValueError("names no file; write sqlite:///path, or null to keep nothing")
+    return url
+
+
+class DirectoryShape(Shape):
+    """Where msExchServerInternalTLSCert is read."""
+
+    type: Annotated[_DirectoryType, read_by(enumeration(_DirectoryType))] = Field(
+        default=_DirectoryType.FILE, description="file: the embedded directory."
+    )
+    path: Annotated[str, read_by(some_text)] = Field(
+        default="directory.yaml", description="File of the embedded directory."
+    )
+
+
+class EventSinkShape(Shape):
+    """A sink of the event log."""
+
+    format: Annotated[_EventFormat, read_by(enumeration(_EventFormat))] = Field(
+        default=_EventFormat.JSONL, description="jsonl: one JSON object a line."
+    )
+    path: Annotated[str, read_by(some_text)] = Field(
+        default="../var/application.jsonl", description="File; - is standard output."
+    )
+    max_size: Annotated[int, read_by(byte_size(least=1024))] = Field(
+        default=100 * 1024**2, description="Size after which a new file begins."
+    )
+    keep: Annotated[int, read_by(whole_number(most=10_000))] = Field(
+        default=5, description="Files kept beside the current one."
+    )
+
+
+class ProtocolLogShape(Shape):
+    """The protocol log."""
+
+    path: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
+        default=None, description="Folder of RECVyyyymmddhh-n.LOG files; null turns it off."
+    )
+
+
+class RetentionShape(Shape):
+    """The only thing that removes acknowledged mail; null keeps."""
+
+    messages: Annotated[int | None, read_by(optional(whole_number()))] = Field(
+        default=100_000, description="Messages kept, the newest."
+    )
+    sessions: Annotated[int | None, read_by(optional(whole_number()))] = Field(
+        default=200_000, description="Sessions kept, the newest."
+    )
+    age: Annotated[float | None, read_by(optional(duration()))] = Field(
+        default=30 * 86400.0, description="Age up to which messages, sessions and events are kept."
+    )
+    size: Annotated[int | None, read_by(optional(byte_size()))] = Field(
+        default=10 * 1024**3, description="Size of all messages together."
+    )
+
+
+class CaptureShape(Shape):
+    """The journal."""
+
+    url: Annotated[str | None, read_by(optional(_capture_url))] = Field(
+        default="sqlite:///../var/capture.db", description="sqlite:///path; null: accept and discard."
+    )
+    retention: RetentionShape | None = Field(
+        default=RetentionShape(), description="What is kept; null: everything."
+    )
+
+
+class TlsShape(Shape):
+    """TLS, for both verbs."""
+
+    minimum: Annotated[TlsVersion, read_by(enumeration(TlsVersion))] = Field(
+        default=TlsVersion.TLSv1_2, description="Oldest version: TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3."
+    )
+    maximum: Annotated[TlsVersion, read_by(enumeration(TlsVersion))] = Field(
+        default=TlsVersion.TLSv1_2, description="Newest version; Exchange speaks no TLS 1.3 on SMTP."
+    )
+    ciphers: Annotated[str | None, read_by(optional(some_text))] = Field(
+        default=None, description="OpenSSL cipher string; null: Exchange's list."
+    )
+    handshake_timeout: Annotated[float, read_by(duration(positive=True))] = Field(
+        default=30.0, description="Longest handshake."
+    )
+
+
+class AuthenticationShape(Shape):
+    """Who a sender is."""
+
+    credentials: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
+        default=None, description="File of NTLM and LOGIN users."
+    )
+    ntlmv1: Annotated[bool, read_by(boolean), NotYetHonoured(harmless=False)] = Field(
+        default=False, description="Take NTLM version 1."
+    )
+    identities: Annotated[
+        dict[str, PermissionGroups] | None,
+        read_by(optional(mapped(flags(PermissionGroups)))),
+        NotYetHonoured(None),
+    ] = Field(default=None, description="Groups by identity: {'CONTOSO\\MBX2$': [ExchangeServers]}.")
+    exchange_auth: Annotated[
+        ExchangeAuth, read_by(enumeration(ExchangeAuth)), NotYetHonoured(ExchangeAuth.OFF)
+    ] = Field(default=ExchangeAuth.OFF, description="off or observe.")
+
+
+class WebAuthShape(Shape):
+    """Who may see the page."""
+
+    users_file: Annotated[str | None, read_by(some_text)] = Field(default=None, description="File of users.")
+    token_env: Annotated[str | None, read_by(some_text)] = Field(
+        default=None, description="Environment variable with the token."
+    )
+
+
+class WebShape(Shape):
+    """The page and the API."""
+
+    bind: Annotated[Binding | None, read_by(optional(from_text(Binding.parse))), NotYetHonoured(None)] = (
+        Field(default=None, description="Address and port; null turns it off.")
+    )
+    auth: Annotated[WebAuthShape | None, NotYetHonoured(None)] = Field(
+        default=None, description="Needed for any bind that is not loopback."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], read_by(listed(host_name)), NotYetHonoured(())] = Field(
+        default=(), description="Host names beside the bind address and localhost."
+    )
+
+
+class ConfigShape(Shape):
+    """A configuration file."""
+
+    servers: Annotated[list[ServerShape], Field(min_length=1)] = Field(
+        description="One process can stand for several Exchange servers."
+    )
+    directory: Annotated[DirectoryShape, not_supported_yet("type", ("ldap",), "file")] = Field(
+        default=DirectoryShape(), description="Where msExchServerInternalTLSCert is read."
+    )
+    event_log: Annotated[
+        list[
+            Annotated[
+                EventSinkShape,
+                not_supported_yet("format", ("windows-xml", "syslog"), "jsonl"),
+            ]
+        ],
+        BeforeValidator(lambda sinks: [sinks] if isinstance(sinks, dict) else sinks),
+    ] = Field([EventSinkShape()], description="A list of sinks, or one.")
+    protocol_log: ProtocolLogShape = Field(default=ProtocolLogShape(), description="The protocol log.")
+    capture: CaptureShape = Field(default=CaptureShape(), description="The journal.")
+    tls: TlsShape = Field(default=TlsShape(), description="TLS, for both verbs.")
+    authentication: AuthenticationShape = Field(default=AuthenticationShape(), description="Who a sender is.")
+    web: WebShape = Field(default=WebShape(), description="The page and the API.")
+
+
+def server_of(shape: ServerShape, machine_fqdn: str) -> Server:
+    """Return the value of a server whose shape is right."""
+    return Server(
+        name=shape.name,
+        fqdn=shape.fqdn or machine_fqdn,
+        role=shape.role,
+        connectors=tuple(map(connector_of, shape.connectors)),
+        expiry_warning_days=shape.expiry_warning_days,
+    )
+
+
+def shape_at(keys: tuple[str, ...]) -> type[Shape] | None:
+    """Return the model of the mapping at *keys*, list positions left out."""
+    model: type[Shape] | None = ConfigShape
+    for key in keys:
+        if model is None or key not in model.model_fields:
+            return None
+        model = _model_in(model.model_fields[key].annotation)
+    return model
+
+
+def _model_in(annotation: Any) -> type[Shape] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Shape):
+        return annotation
+    if get_origin(annotation) in (list, tuple, dict, Union, types.UnionType, Annotated):
+        return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return None

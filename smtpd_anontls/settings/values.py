@@ -1,0 +1,106 @@
+"""The configuration as the rest of the program gets it: frozen, checked, with absolute paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from smtpd_anontls.domain.connector_rules import Violation
+    from smtpd_anontls.domain.connectors import Server
+    from smtpd_anontls.domain.endpoints import Binding
+    from smtpd_anontls.domain.retention import Retention
+    from smtpd_anontls.domain.scenarios import Scenario
+    from smtpd_anontls.domain.tls_policy import TlsPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordInEnvironment:
+    """The password of a PFX file stands in an environment variable."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordInFile:
+    """The password of a PFX file stands in another file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """One Exchange server, and where its certificates and keys are."""
+
+    server: Server
+    certificate_store: Path
+    certificate_passwords: Mapping[str, PasswordInEnvironment | PasswordInFile]  # By file name in the store.
+    ephemeral_fallback: bool
+    keytab: Path | None
+    scenario: Scenario | None  # What its certificate and directory entry are made to show at each start.
+    default_certificate: bool  # Whether a first certificate is made where there is none.
+
+
+@dataclass(frozen=True, slots=True)
+class FileDirectorySettings:
+    """The embedded directory."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSink:
+    """Where events go."""
+
+    format: Literal["jsonl"]
+    path: Path | None  # None: standard output.
+    max_size: int  # Bytes, after which a new file begins.
+    keep: int  # Files kept beside the current one.
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """The journal: its database, and what it keeps."""
+
+    url: str | None  # A sqlite:/// URL with an absolute path; None: accept and discard.
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A whole configuration."""
+
+    path: Path | None  # The file; None: the built-in default.
+    text_name: str  # The file as messages name it.
+    servers: tuple[ServerSettings, ...]
+    directory: FileDirectorySettings
+    event_log: tuple[EventSink, ...]
+    capture: CaptureSettings
+    tls: TlsPolicy
+    protocol_log: Path | None
+    web_bind: Binding | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule between properties that does not hold: what an administrator must mend before it can serve."""
+
+    line: str  # "FILE: servers[0].connectors[1].fqdn: what is wrong, and what would do"
+    violation: Violation
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration whose shape is right, with what else there is to say about it."""
+
+    settings: Settings
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...]
+    # For a receiver that runs on: which file to look at, and how to read the same configuration again.
+    watched: Path | None = None
+    octets: bytes = field(default=b"", repr=False)
+    again: Callable[[], Loaded] | None = field(default=None, repr=False, compare=False)
