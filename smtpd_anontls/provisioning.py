@@ -44,7 +44,7 @@ async def provision(settings: Settings, *, now: datetime, on_made: Callable[[str
             recipe = await _needed(each, directory, now)
             if recipe is not None:
                 thumbprint = await asyncio.to_thread(_make, each, directory, recipe, now)
-                on_made(f"{each.server.name}: made certificate {thumbprint}: {recipe.entry.value}")
+                on_made(f"{each.server.name}: made certificate {thumbprint}; the directory {recipe.entry.value}")
         except (StoreError, DirectoryError) as error:
             raise ProvisioningError(f"{each.server.name}: no certificate could be made: {error}") from error
 

@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -65,9 +66,16 @@ class FolderProblemError(Exception):
 
 def scan(folder: Path) -> dict[str, Stamp]:
     """Return name and stamp of every file that the store looks at; FolderProblemError says why it cannot."""
+    stamps: dict[str, Stamp] = {}
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name: stamp for entry in entries if (stamp := _stamp_of(entry)) is not None}
+        for _ in range(_ATTEMPTS):
+            with os.scandir(folder) as entries:
+                found = [(entry.name, _stamp_of(entry)) for entry in entries if _is_looked_at(entry.name)]
+            stamps = {name: stamp for name, stamp in found if isinstance(stamp, Stamp)}
+            # What vanished between the listing and its stat may have another name by now.
+            if not any(stamp is _Nothing.VANISHED for _, stamp in found):
+                break
+        return stamps
     except FileNotFoundError:
         raise FolderProblemError("does not exist; make the folder, or correct certificate_store") from None
     except NotADirectoryError:
@@ -124,20 +132,28 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :].lower()
 
 
-def _stamp_of(entry: os.DirEntry[str]) -> Stamp | None:
-    """Return the stamp of a file that the store looks at; None for all else.
+def _is_looked_at(name: str) -> bool:
+    if _suffix(name) not in _LOOKED_AT and name != SERVICES_FILE:
+        return False
+    return not name.startswith(".") and not name.upper().startswith("README")
+
+
+class _Nothing(Enum):
+    """Why a name in the folder has no stamp."""
+
+    VANISHED = "it went away after it was listed"
+    NO_FILE = "it is a folder, or a link that leads nowhere"
+
+
+def _stamp_of(entry: os.DirEntry[str]) -> Stamp | _Nothing:
+    """Return the stamp of an entry that is a file.
 
     Links are followed: a mounted secret is one, and its stamp is that of what it leads to.
     """
-    name = entry.name
-    if _suffix(name) not in _LOOKED_AT and name != SERVICES_FILE:
-        return None
-    if name.startswith(".") or name.upper().startswith("README"):
-        return None
     try:
-        return None if entry.is_dir() else Stamp.of(entry.stat())
+        return _Nothing.NO_FILE if entry.is_dir() else Stamp.of(entry.stat())
     except FileNotFoundError:
-        return None
+        return _Nothing.NO_FILE if entry.is_symlink() else _Nothing.VANISHED
     except OSError:
         # A link that leads in circles: reading it says so.
         return Stamp.of(entry.stat(follow_symlinks=False))

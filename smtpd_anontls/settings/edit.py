@@ -130,6 +130,8 @@ def _entries(parent: Any, key: str) -> list[tuple[int, dict[Any, Any]]]:
 
 def _to_write(name: str, value: object) -> object:
     """Return *value* as a person would write it into the file; what makes no sense stays for the loader to name."""
+    if isinstance(value, ExchangeFlag):
+        return value.names or "None"
     kind = _KINDS.get(name)
     if isinstance(kind, type) and issubclass(kind, ExchangeFlag):
         try:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from ssl import SSLContext as ServerContext
 
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.endpoints import IPAddress
     from smtpd_anontls.domain.records import MessageRecord, SessionRecord, TlsVerb
     from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.selection.outcome import Selection
+
+# What a session starts TLS with; the rooms that pass it on need no more than its name.
+ServerContext = SSLContext
 
 
 class DeliveryError(Exception):

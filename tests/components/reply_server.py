@@ -7,6 +7,7 @@ test when the server's context is left.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -87,6 +88,13 @@ class Echo:
 
 
 @dataclass(frozen=True)
+class Garble:
+    """Write these octets past TLS, onto the bare socket."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True)
 class Take:
     """Take whatever octets come next, text or not."""
 
@@ -105,7 +113,7 @@ class Flood:
     octets: int
 
 
-Step = Say | Hear | HearMessage | Upgrade | Reset | Silence | Drip | Echo | Flood | Take | Forward
+Step = Say | Hear | HearMessage | Upgrade | Reset | Silence | Drip | Echo | Flood | Take | Forward | Garble
 
 
 @dataclass
@@ -224,13 +232,15 @@ class ReplyServer:
                 self._do_at_length(step, connection)
         return connection
 
-    def _do_at_length(
-        self, step: Reset | Silence | Drip | Echo | Flood | Take | Forward, connection: socket.socket
+    def _do_at_length(  # noqa: C901 - one case a step.
+        self, step: Reset | Silence | Drip | Echo | Flood | Take | Forward | Garble, connection: socket.socket
     ) -> None:
         match step:
             case Reset():
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
+            case Garble(octets):
+                os.write(connection.fileno(), octets)
             case Take():
                 connection.recv(65536)
             case Silence():

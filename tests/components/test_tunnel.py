@@ -25,6 +25,7 @@ from tests.components.reply_server import (
     Echo,
     Flood,
     Forward,
+    Garble,
     Hear,
     HearMessage,
     Identity,
@@ -262,6 +263,30 @@ def test_a_reset_is_an_error(identity: Identity, local: Local) -> None:
         ended.result()
     assert str(caught.value).startswith(f"{target}: ")
     assert caught.value.exit_code is ExitCode.UNREACHABLE
+
+
+def test_a_reset_while_much_is_sent_is_an_error(identity: Identity, local: Local) -> None:
+    """A connection that breaks under a message on its way is 3, and the writer is not left waiting."""
+    with ReplyServer(upgraded(identity, Hear("NOOP"), Reset())) as server:
+        ended = local.start(server.target)
+        with pytest.raises(BrokenPipeError):
+            local.say(b"NOOP\r\n" + bytes(MUCH))
+
+    with pytest.raises(ClientError, match="the connection broke") as caught:
+        ended.result()
+    assert caught.value.exit_code is ExitCode.UNREACHABLE
+
+
+def test_octets_that_are_not_tls_are_an_error(identity: Identity, local: Local) -> None:
+    """Plain text in the middle of TLS is 3; what came before it is written, it is not."""
+    script = upgraded(identity, Say(b"250 sealed\r\n"), Garble(b"250 in the clear\r\n"), Silence())
+    with ReplyServer(script) as server:
+        ended = local.start(server.target)
+        heard = local.hear_all()
+
+    assert heard == BANNER + b"250 sealed\r\n"
+    with pytest.raises(ClientError, match="the TLS session broke: wrong version number"):
+        ended.result()
 
 
 @pytest.mark.parametrize(

@@ -414,3 +414,10 @@ def test_json_names_the_verb() -> None:
         "preference",
         "validity",
     ]
+
+
+def test_two_certificates_in_one_file_are_told_in_one_order() -> None:
+    """Where the file's name cannot tell them apart, the order of the store still decides no sentence."""
+    held = (stored(ISSUED, "all.pem"), stored(OLDER_SELF_SIGNED, "all.pem", key=KeyState.MISSING))
+
+    assert replace(GOOD, store=held).selection() == replace(GOOD, store=held[::-1]).selection()
