@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpd_anontls.certificates.contents import FileContents, parse, unreadable
 from smtpd_anontls.certificates.services import SERVICES_FILE
@@ -30,7 +30,8 @@ MAX_FILE_BYTES = 1024 * 1024  # A chain of RSA certificates and a key have some 
 _SUFFIXES = {".pem", ".crt", ".cer", ".der", ".key"}
 _NOT_READ_YET = {".pfx", ".p12"}
 _LOOKED_AT = _SUFFIXES | _NOT_READ_YET
-_ATTEMPTS = 10  # More than enough for a folder that is being rewritten; the next look tries again.
+_ATTEMPTS = 100  # In a folder that never rests, the last one has to do.
+_CONFIRMATIONS = 3
 _NO_FILES: Mapping[str, FileRead] = MappingProxyType({})
 
 
@@ -64,18 +65,18 @@ class FolderProblemError(Exception):
     """The folder cannot be listed; a clause says why and what would do."""
 
 
-def scan(folder: Path) -> dict[str, Stamp]:
+class Listing(NamedTuple):
+    """The files of a folder with their stamps; not *whole* where a file went away while they were taken."""
+
+    stamps: dict[str, Stamp]
+    whole: bool
+
+
+def scan(folder: Path) -> Listing:
     """Return name and stamp of every file that the store looks at; FolderProblemError says why it cannot."""
-    stamps: dict[str, Stamp] = {}
     try:
-        for _ in range(_ATTEMPTS):
-            with os.scandir(folder) as entries:
-                found = [(entry.name, _stamp_of(entry)) for entry in entries if _is_looked_at(entry.name)]
-            stamps = {name: stamp for name, stamp in found if isinstance(stamp, Stamp)}
-            # What vanished between the listing and its stat may have another name by now.
-            if not any(stamp is _Nothing.VANISHED for _, stamp in found):
-                break
-        return stamps
+        with os.scandir(folder) as entries:
+            found = {entry.name: _stamp_of(entry) for entry in entries if _is_looked_at(entry.name)}
     except FileNotFoundError:
         raise FolderProblemError("does not exist; make the folder, or correct certificate_store") from None
     except NotADirectoryError:
@@ -84,43 +85,60 @@ def scan(folder: Path) -> dict[str, Stamp]:
         raise FolderProblemError(
             f"cannot be listed ({reason_of(error)}); this user needs read and search permission"
         ) from error
+    stamps = {name: stamp for name, stamp in found.items() if isinstance(stamp, Stamp)}
+    return Listing(stamps, whole=_Nothing.VANISHED not in found.values())
 
 
 def is_current(folder: Path, known: FolderRead) -> bool:
     """Whether *known* is still what a read would find; costs a stat for each file."""
     try:
-        stamps = scan(folder)
+        listing = scan(folder)
     except FolderProblemError as error:
         return known.problem == str(error)
-    return known.problem is None and known.settled and known.stamps == stamps
+    return known.problem is None and known.settled and listing.whole and known.stamps == listing.stamps
 
 
 def read(folder: Path, known: FolderRead) -> FolderRead:
     """Return the folder as it is now, reading only files that are not as *known* has them."""
     latest = dict(known.files)
-    before: set[str] = set()
-    for attempt in range(_ATTEMPTS):
+    before = now = known
+    confirmed = 0
+    for _ in range(_ATTEMPTS):
         try:
-            stamps = scan(folder)
+            now, whole = _read_once(folder, latest)
         except FolderProblemError as error:
             return FolderRead(problem=str(error))
-        gone = latest.keys() - stamps.keys()
-        # A name that is being replaced by renaming may escape one listing (readdir leaves that
-        # open), so a name counts as gone only once it is asked for by itself.
-        stamps |= {name: stamp for name in gone if (stamp := _stamp_at(folder / name)) is not None}
-        names = sorted(stamps, key=_reading_order)
-        files = {
-            name: file
-            for name in names[:MAX_FILES]
-            if (file := _read_file(folder, name, stamps[name], latest.get(name))) is not None
-        }
-        # What went to another name meanwhile shows in the next listing.
-        moved = len(files) < min(len(names), MAX_FILES) or (gone and before != stamps.keys())
-        if not moved or attempt == _ATTEMPTS - 1:
+        # A file on its way to another name can escape a listing (readdir leaves open what it shows
+        # of that), so one that is nowhere counts as gone only when further listings say the same.
+        confirmed = confirmed + 1 if whole and now.stamps.keys() == before.stamps.keys() else 0
+        if whole and (confirmed == _CONFIRMATIONS or _all_somewhere(known, now)):
             break
-        before = set(stamps)
-        latest |= files
-    return FolderRead(MappingProxyType(files), {name: stamps[name] for name in names[MAX_FILES:]})
+        latest |= now.files
+        before = now
+    return now
+
+
+def _read_once(folder: Path, latest: Mapping[str, FileRead]) -> tuple[FolderRead, bool]:
+    """Return the folder, and whether no file got away between listing and reading."""
+    stamps, whole = scan(folder)
+    for name in latest.keys() - stamps.keys():
+        # So can one that is being replaced by renaming; asked for by its name it is there.
+        if (stamp := _stamp_at(folder / name)) is not None:
+            stamps[name] = stamp
+    names = sorted(stamps, key=_reading_order)
+    files = {
+        name: file
+        for name in names[:MAX_FILES]
+        if (file := _read_file(folder, name, stamps[name], latest.get(name))) is not None
+    }
+    left_out = {name: stamps[name] for name in names[MAX_FILES:]}
+    return FolderRead(MappingProxyType(files), left_out), whole and len(files) + len(left_out) == len(names)
+
+
+def _all_somewhere(known: FolderRead, now: FolderRead) -> bool:
+    """Whether every file that was there is there still, under its name or another."""
+    present = {stamp.inode for stamp in now.stamps.values()}
+    return all(name in now.stamps or stamp.inode in present for name, stamp in known.stamps.items())
 
 
 def _reading_order(name: str) -> tuple[bool, str]:

@@ -50,9 +50,10 @@ def banner(text: str) -> Reply:
 
 def queued(message_id: str, internal_id: int, hostname: str) -> Reply:
     """Return the acceptance of a message, as Exchange 2013 and later write it."""
-    return Reply(
-        250, "2.6.0", f"{message_id} [InternalId={internal_id}, Hostname={hostname}] Queued mail for delivery"
-    )
+    # The identifier is the client's own word: it may hold any character but blanks and ASCII controls.
+    shown = message_id.encode("ascii", "backslashreplace").decode("ascii")
+    text = f"{shown} [InternalId={internal_id}, Hostname={hostname}] Queued mail for delivery"
+    return Reply(250, "2.6.0", text)
 
 
 SENDER_OK = Reply(250, "2.1.0", "Sender OK")

@@ -6,7 +6,6 @@ X-ANONYMOUSTLS is set below the class; verbs of aiosmtpd that are not offered ar
 
 from __future__ import annotations
 
-import re
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from smtpd_anontls.protocol import addresses, parameters, replies
 from smtpd_anontls.protocol.body import DataReader
 from smtpd_anontls.protocol.capabilities import ehlo_reply, hello
 from smtpd_anontls.protocol.dialogue import Dialogue, Phase, out_of_order
-from smtpd_anontls.protocol.headers import decoded_subject, parse_header_section
+from smtpd_anontls.protocol.headers import decoded_subject, message_id, parse_header_section
 from smtpd_anontls.smtp.ports import DeliveryError, Welcome
 from smtpd_anontls.smtp.session import WireSession
 from smtpd_anontls.smtp.upgrade import HandshakeError, Upgrade
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 # Exchange's answer to HELP names these, in this order, where it supports them.
 _HELP = ("HELO", "EHLO", "STARTTLS", "RCPT", "DATA", "RSET", "MAIL", "QUIT", "HELP")
-_MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]{1,250}>")
 
 
 class ReceiveSession(WireSession):
@@ -200,8 +198,8 @@ class ReceiveSession(WireSession):
 
     async def _deliver(self, content: bytes) -> Reply:
         headers = parse_header_section(content)
-        first = {name.casefold(): value for name, value in reversed(headers)}
-        subject = first.get("subject")
+        subject = next((value for name, value in headers if name.lower() == "subject"), None)
+        given = message_id(headers)
         message = MessageRecord(
             time=self.house.now(),
             server=self.here.server.name,
@@ -212,7 +210,7 @@ class ReceiveSession(WireSession):
             mail_parameters=self.mail_parameters,
             recipient_parameters=tuple(given for _, given in self.recipients),
             subject=None if subject is None else decoded_subject(subject),
-            message_id=first.get("message-id"),
+            message_id=given,
             verb=self.dialogue.secured_by,
             headers=headers,
             raw=content,
@@ -224,9 +222,7 @@ class ReceiveSession(WireSession):
             self.transcript.note("the message could not be made durable and was not taken")
             return replies.INSUFFICIENT_RESOURCES
         self.messages.append(internal_id)
-        given = message.message_id or ""
-        # What the client wrote is echoed only where it is a well-formed identifier.
-        shown = given if _MESSAGE_ID.fullmatch(given) else f"<{internal_id}@{self.fqdn}>"
+        shown = given or f"<{internal_id}@{self.fqdn}>"
         return replies.queued(shown, internal_id, self.fqdn)
 
     # -- TLS

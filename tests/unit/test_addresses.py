@@ -45,7 +45,11 @@ TAKEN: dict[str, tuple[str, str, str]] = {
     "source route of two": ("<@hub.test,@edge.test:a@contoso.test> X=1", "a@contoso.test", "X=1"),
     "bare": ("a@contoso.test", "a@contoso.test", ""),
     # As Microsoft's telnet walk-through writes RCPT.
-    "bare with parameters": ("a@contoso.test NOTIFY=success,failure", "a@contoso.test", "NOTIFY=success,failure"),
+    "bare with parameters": (
+        "a@contoso.test NOTIFY=success,failure",
+        "a@contoso.test",
+        "NOTIFY=success,failure",
+    ),
     "bare behind a blank": (" a@contoso.test\tX=1", "a@contoso.test", "X=1"),
     "bare and quoted": ('"a b"@contoso.test', '"a b"@contoso.test', ""),
     "bare with a literal": ("a@[192.0.2.1]", "a@[192.0.2.1]", ""),

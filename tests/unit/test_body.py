@@ -67,7 +67,9 @@ BODIES: dict[str, tuple[bytes, bytes]] = {
 }
 # None of these has come to its end, however often it looks so.
 UNENDED = {
-    name: body.removesuffix(b"\r\n.\r\n") for name, (body, _) in BODIES.items() if body.endswith(b"b\r\n.\r\n")
+    name: body.removesuffix(b"\r\n.\r\n")
+    for name, (body, _) in BODIES.items()
+    if body.endswith(b"b\r\n.\r\n")
 }
 
 
@@ -116,7 +118,7 @@ def test_half_an_end_is_none(came: bytes) -> None:
     assert reader.feed(b"") is None
 
 
-@pytest.mark.parametrize("limit", [*range(3, 25), 100, 997])
+@pytest.mark.parametrize("limit", [*range(3, 15), 100])
 @pytest.mark.parametrize("size", [1, 2, 3, 5000])
 def test_limit_is_exact(limit: int, size: int) -> None:
     """A message of limit octets is kept, one of a single octet more is not, however it comes."""
@@ -126,7 +128,7 @@ def test_limit_is_exact(limit: int, size: int) -> None:
         assert read(cut(message + b".\r\nQUIT\r\n", size), limit) == (message if kept else None, b"QUIT\r\n")
 
 
-@pytest.mark.parametrize("lines", range(1, 40))
+@pytest.mark.parametrize("lines", range(1, 20))
 @pytest.mark.parametrize("size", [1, 2, 3, 5000])
 def test_stuffing_does_not_count(lines: int, size: int) -> None:
     """RFC 1870 section 3: the size is that of the message; lines of one dot grow the most on the wire."""

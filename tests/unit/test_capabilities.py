@@ -49,8 +49,8 @@ def test_every_combination_keeps_exchange_s_order(
     offered: frozenset[TlsVerb], secured_by: TlsVerb | None
 ) -> None:
     """Whatever is switched on: each extension once, where it holds, in the order of the captures."""
-    switches = product(SizeEnabled, *[(False, True)] * 3)
-    for size, pipelining, status_codes, eight_bit in switches:
+    either = (False, True)
+    for size, pipelining, status_codes, eight_bit in product(SizeEnabled, either, either, either):
         connector = ReceiveConnector(
             name="any",
             max_message_size=CONNECTOR.max_message_size,

@@ -149,7 +149,11 @@ def test_versions_that_are_not_known(reason: str, offered: ClientHello | None) -
     ("reason", "offered", "sentence"),
     [
         ("NO_SHARED_CIPHER", None, "no common cipher suite: the peer offers no suite that is known here"),
-        ("NO_SHARED_CIPHER", NOTHING_KNOWN, "no common cipher suite: the peer offers no suite that is known here"),
+        (
+            "NO_SHARED_CIPHER",
+            NOTHING_KNOWN,
+            "no common cipher suite: the peer offers no suite that is known here",
+        ),
         (
             "NO_SHARED_CIPHER",
             HELLO,
@@ -161,7 +165,11 @@ def test_versions_that_are_not_known(reason: str, offered: ClientHello | None) -
         ("UNKNOWN_PROTOCOL", None, NOT_TLS),
         # What began as TLS and went wrong later is no other protocol.
         ("WRONG_VERSION_NUMBER", HELLO, "OpenSSL reports WRONG_VERSION_NUMBER"),
-        ("SSLV3_ALERT_BAD_CERTIFICATE", HELLO, "the peer ended the handshake with the alert 'bad certificate'"),
+        (
+            "SSLV3_ALERT_BAD_CERTIFICATE",
+            HELLO,
+            "the peer ended the handshake with the alert 'bad certificate'",
+        ),
         (
             "TLSV13_ALERT_CERTIFICATE_REQUIRED",
             None,

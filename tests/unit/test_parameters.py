@@ -146,7 +146,9 @@ def test_digits_of_other_scripts_are_no_size() -> None:
         check_mail_parameters({"SIZE": "\u0661"}, LENIENT)
 
 
-@pytest.mark.parametrize("text", ["RET=FULL", "XOORG=contoso.test", "SMTPUTF8", "NOTIFY=NEVER ORCPT=rfc822;a"])
+@pytest.mark.parametrize(
+    "text", ["RET=FULL", "XOORG=contoso.test", "SMTPUTF8", "NOTIFY=NEVER ORCPT=rfc822;a"]
+)
 def test_unknown_parameters_are_a_matter_of_the_connector(text: str) -> None:
     """What nobody here knows is taken or refused, in MAIL and in RCPT alike."""
     parameters = parse_parameters(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import example, given
@@ -33,11 +34,15 @@ LINE = re.compile(rb"(?:[0-9]{3}-[\x20-\x7e]*\r\n)*[0-9]{3} [\x20-\x7e]*\r\n")
 # Octets as the session decodes them, and text that is close to what means something.
 OCTETS = st.binary(max_size=80).map(lambda octets: octets.decode("utf-8", "surrogateescape"))
 PATH_LIKE = st.lists(
-    st.sampled_from([*'<>@."\\[]:,; \t=+-_%\0\r\n', "a", "Postmaster", "contoso.test", "IPv6:", "::1", "192.0.2.1"]),
+    st.sampled_from(
+        [*'<>@."\\[]:,; \t=+-_%\0\r\n', "a", "Postmaster", "contoso.test", "IPv6:", "::1", "192.0.2.1"]
+    ),
     max_size=20,
 ).map("".join)
 PARAMETER_LIKE = st.lists(
-    st.sampled_from([*"=+- \t\0\x0b", "SIZE", "size", "BODY", "8BITMIME", "AUTH", "<>", "+40", "9", "\u0661"]),
+    st.sampled_from(
+        [*"=+- \t\0\x0b", "SIZE", "size", "BODY", "8BITMIME", "AUTH", "<>", "+40", "9", "\u0661"]
+    ),
     max_size=20,
 ).map("".join)
 ANY_TEXT = st.text(max_size=80) | OCTETS
@@ -90,12 +95,16 @@ def test_any_text_is_a_hello_name_or_not(text: str) -> None:
 @given(ANY_TEXT | PARAMETER_LIKE, CONNECTOR)
 def test_any_text_is_parameters_or_a_parameter_error(text: str, connector: ReceiveConnector) -> None:
     """What is refused carries a reply that refuses, and what is read is sound and complete."""
+    refused: Reply | None = None
     try:
         parameters = parse_parameters(text)
         check_mail_parameters(parameters, connector)
         check_recipient_parameters(parameters, connector)
     except ParameterError as error:
-        assert not error.reply.positive
+        refused = error.reply
+
+    if refused is not None:
+        assert not refused.positive
     else:
         assert len(parameters) == len(re.findall(r"[^ \t]+", text))
         assert all(re.fullmatch(r"[A-Z0-9][A-Z0-9-]*", keyword) for keyword in parameters)
@@ -157,7 +166,7 @@ def by_lines(flight: bytes, limit: int) -> tuple[bytes | None, bytes] | None:
 def pieces(flight: bytes, cuts: list[int]) -> list[bytes]:
     """Cut *flight* at the places given."""
     places = [0, *sorted(min(cut, len(flight)) for cut in cuts), len(flight)]
-    return [flight[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [flight[a:b] for a, b in pairwise(places)]
 
 
 def read(flow: Iterable[bytes], limit: int) -> tuple[bytes | None, bytes] | None:

@@ -11,7 +11,9 @@ from smtpd_anontls.protocol.replies import Reply, banner, help_text, queued
 
 NAMED = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 MADE = {
-    "banner": banner("mbx1.contoso.test Microsoft ESMTP MAIL Service ready at Tue, 1 Jun 2027 12:00:00 +0000"),
+    "banner": banner(
+        "mbx1.contoso.test Microsoft ESMTP MAIL Service ready at Tue, 1 Jun 2027 12:00:00 +0000"
+    ),
     "queued": queued("<a@contoso.test>", 1, "mbx1.contoso.test"),
     "help": help_text(("HELO", "EHLO")),
 }
@@ -68,8 +70,10 @@ def test_only_the_banner_hello_help_and_354_carry_no_status() -> None:
         ),
         (
             queued("<x@contoso.test>", 5111011082268, "mail1.fabrikam.com"),
-            "250 2.6.0 <x@contoso.test> [InternalId=5111011082268, Hostname=mail1.fabrikam.com] "
-            "Queued mail for delivery",
+            (
+                "250 2.6.0 <x@contoso.test> [InternalId=5111011082268, Hostname=mail1.fabrikam.com] "
+                "Queued mail for delivery"
+            ),
         ),
     ],
 )
@@ -86,7 +90,9 @@ def test_help_has_exchange_s_two_lines() -> None:
     ]
 
 
-@pytest.mark.parametrize(("code", "enhanced"), [(250, "5.0.0"), (550, "4.0.0"), (451, "5.7.3"), (354, "2.0.0")])
+@pytest.mark.parametrize(
+    ("code", "enhanced"), [(250, "5.0.0"), (550, "4.0.0"), (451, "5.7.3"), (354, "2.0.0")]
+)
 def test_a_status_of_another_class_is_a_mistake(code: int, enhanced: str) -> None:
     """RFC 2034 section 4: the first digit of the status is that of the code."""
     with pytest.raises(ValueError, match=f"{code} cannot carry {enhanced}"):
@@ -98,7 +104,9 @@ def test_a_quirk_is_declared() -> None:
     assert Reply(451, "5.7.3", "text", quirk=True).lines() == ["451 5.7.3 text"]
 
 
-@pytest.mark.parametrize("text", ["a\r\n250 OK", "a\n", "a\r", "\0", "\x1b[2J", "\x7f", "\x85", "\u2028", "\udc80"])
+@pytest.mark.parametrize(
+    "text", ["a\r\n250 OK", "a\n", "a\r", "\0", "\x1b[2J", "\x7f", "\x85", "\u2028", "\udc80"]
+)
 def test_no_reply_can_carry_a_control_character(text: str) -> None:
     """Neither its first line nor a later one: a peer's words can never make a second reply."""
     with pytest.raises(ValueError, match="a reply line cannot carry"):
@@ -119,7 +127,9 @@ def test_text_beyond_ascii_is_escaped() -> None:
     assert banner("M\u00fcnchen \u4f60").encoded() == b"220 M\\xfcnchen \\u4f60\r\n"
 
 
-@pytest.mark.parametrize(("code", "positive"), [(220, True), (354, True), (399, True), (400, False), (552, False)])
+@pytest.mark.parametrize(
+    ("code", "positive"), [(220, True), (354, True), (399, True), (400, False), (552, False)]
+)
 def test_positive_is_all_that_does_not_refuse(code: int, *, positive: bool) -> None:
     """The classes 2 and 3 go on; 4 and 5 refuse."""
     assert Reply(code, "", "text").positive is positive
