@@ -44,7 +44,7 @@ class ProbeOptions:
     def __post_init__(self) -> None:
         checked_ehlo_name(self.ehlo)
         checked_timeout(self.timeout)
-        TlsOffer(self.tls_min, self.tls_max)
+        TlsOffer(self.tls_min, self.tls_max, self.server_name)
         if self.expect_thumbprint is not None:
             if self.verb is None:
                 raise ValueError("without a TLS verb there is no certificate to expect; name a verb")

@@ -46,6 +46,8 @@ _ALERT_MEANINGS: Mapping[str, str] = {
     "unrecognized_name": "it has no certificate for the name in SNI",
 }
 _SHOWN_OCTETS = 200
+# RFC 6066 section 3: SNI has a DNS name, ASCII, without a final dot.
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class TlsOffer:
             raise ValueError(
                 f"the lowest TLS version, {self.minimum}, is above the highest, {self.maximum}; exchange the two"
             )
+        if self.server_name is not None and not _SERVER_NAME.fullmatch(self.server_name):
+            raise ValueError(f"{self.server_name!r} is not a name for SNI; write mx1.contoso.test")
 
     def __str__(self) -> str:
         return str(self.minimum) if self.minimum is self.maximum else f"{self.minimum} to {self.maximum}"

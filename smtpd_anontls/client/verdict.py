@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.client.errors import ClientError
     from smtpd_anontls.client.target import Target
     from smtpd_anontls.client.tls import Secured
+    from smtpd_anontls.domain.certificate import Certificate
 
 # XXXXXXXA for STARTTLS: the firewall keeps a line's length and numbers the keywords that it hides.
 _MASKED_KEYWORD = re.compile(r"X{3,}[A-Z]?")
@@ -120,14 +121,15 @@ def upgraded(
     """Judge a TLS session: the certificate against *now* and the expectation, and what EHLO offers inside."""
     problems = list(certificate_problems(secured, verb, expected=expected, now=now))
     notes = []
-    if secured.certificate is not None and secured.certificate.is_not_yet_valid(now):
-        notes.append(f"the certificate is valid only from {rfc3339_seconds(secured.certificate.not_before)}")
+    certificate = secured.certificate
+    if certificate is not None and certificate.is_not_yet_valid(now):
+        notes.append(f"the certificate is valid only from {rfc3339_seconds(certificate.not_before)}")
     notes.append(_after_tls(after))
-    if problems:
+    if problems or certificate is None:
         sentence = f"{_session(verb, secured)}, but {' and '.join(problems)}"
         return Verdict("; ".join((sentence, *notes)), ExitCode.NOT_AS_EXPECTED)
     sentence = (
-        f"{verb} works: {secured.version} with {secured.cipher}, certificate {_describe(secured, verb)}"
+        f"{verb} works: {secured.version} with {secured.cipher}, certificate {_describe(certificate, verb)}"
     )
     if expected is not None:
         sentence += ", as expected"
@@ -171,10 +173,7 @@ def certificate_problems(
         yield f"the certificate presented is {secured.thumbprint}, not {expected} as expected"
 
 
-def _describe(secured: Secured, verb: TlsVerb) -> str:
-    certificate = secured.certificate
-    if certificate is None:
-        return secured.thumbprint
+def _describe(certificate: Certificate, verb: TlsVerb) -> str:
     if not certificate.self_signed:
         origin = f"issued by {printable(certificate.issuer)}"
     elif verb is TlsVerb.X_ANONYMOUSTLS:
@@ -182,7 +181,7 @@ def _describe(secured: Secured, verb: TlsVerb) -> str:
     else:
         origin = "self-signed, which other organizations will not trust"
     return (
-        f"{secured.thumbprint} ({printable(certificate.subject) or 'no subject'}, {origin}, valid until "
+        f"{certificate.thumbprint} ({printable(certificate.subject) or 'no subject'}, {origin}, valid until "
         f"{rfc3339_seconds(certificate.not_after)})"
     )
 

@@ -280,13 +280,13 @@ def server_of(shape: ServerShape, machine_fqdn: str) -> Server:
     )
 
 
-def shape_at(keys: tuple[str, ...]) -> type[Shape] | None:
+def shape_at(keys: tuple[str, ...]) -> type[Shape]:
     """Return the model of the mapping at *keys*, list positions left out."""
-    model: type[Shape] | None = ConfigShape
+    model: type[Shape] = ConfigShape
     for key in keys:
-        if model is None or key not in model.model_fields:
-            return None
-        model = _model_in(model.model_fields[key].annotation)
+        # Else it is a name of the user's own, as in certificate_passwords.
+        if key in model.model_fields:
+            model = _model_in(model.model_fields[key].annotation) or model
     return model
 
 

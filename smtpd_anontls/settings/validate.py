@@ -62,8 +62,7 @@ def _mistakes(details: ErrorDetails) -> Iterator[Mistake]:
 
 
 def _unknown(place: Keys) -> str:
-    model = shape_at(tuple(key for key in place[:-1] if isinstance(key, str)))
-    known = list(model.model_fields) if model is not None else []
+    known = list(shape_at(tuple(key for key in place[:-1] if isinstance(key, str))).model_fields)
     if place[-1] == "<<":
         return "YAML 1.2 has no merge key; write the keys out"
     if meant := misspelt(str(place[-1]), known):

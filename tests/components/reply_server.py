@@ -172,12 +172,14 @@ class ReplyServer:
     """Plays its script for the first connection; ``heard`` has the lines that the client said."""
 
     script: tuple[Step, ...]
+    host: str = "127.0.0.1"
     heard: list[str] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
     _failure: BaseException | None = None
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, 0), family=family)
         self._listener.settimeout(_PATIENCE)
         self._pace = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -200,7 +202,7 @@ class ReplyServer:
     @property
     def target(self) -> Target:
         """Where it listens."""
-        return Target("127.0.0.1", self._listener.getsockname()[1])
+        return Target(self.host, self._listener.getsockname()[1])
 
     def _play(self) -> None:
         self._buffer = b""

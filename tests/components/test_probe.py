@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -388,6 +389,19 @@ def test_a_wanted_client_certificate_is_named(identity: Identity) -> None:
     assert "certificate_required, that is, it wants a client certificate" in result.verdict
 
 
+@pytest.mark.parametrize("name", [None, "mx1.contoso.test"])
+def test_sni_is_sent_where_it_is_asked_for(identity: Identity, name: str | None) -> None:
+    """The ClientHello names a server only where the options do."""
+    named: list[str | None] = []
+    context = identity.context()
+    context.sni_callback = lambda _socket, server_name, _context: named.append(server_name)
+    script = (*ASKED, READY, Upgrade(context), Hear("EHLO"), INSIDE, *QUIT)
+    result, _ = ask(*script, options=replace(OPTIONS, server_name=name))
+
+    assert result.exit_code == 0
+    assert named == [name]
+
+
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1", "TLSv1_2", "TLSv1_3"])
 def test_every_version_can_be_met(identity: Identity, version: str) -> None:
     """The probe speaks TLS from 1.0 to 1.3 when a server asks for it, whatever the machine's own bar is."""
@@ -433,6 +447,47 @@ def test_nobody_listening_is_said_by_address() -> None:
     assert result.exit_code == 3
     assert result.verdict == f"no connection to 127.0.0.1:{port}: 127.0.0.1: Connection refused"
     assert (shown["banner"], shown["ehlo"], shown["advertised"]) == (None, [], None)
+
+
+def test_an_address_that_does_not_answer_is_said() -> None:
+    """A host that takes no connection, as one behind a firewall, is 3 when the time is over."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        for _ in range(4):  # Once its queue is full, Linux drops what would connect.
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)  # noqa: FBT003 - the socket's own interface.
+            filler.connect_ex(listener.getsockname())
+        target = Target("127.0.0.1", listener.getsockname()[1])
+        result = probe(target, replace(OPTIONS, timeout=0.3), NOW)
+
+    assert result.exit_code == 3
+    assert "127.0.0.1 did not answer in time" in result.verdict
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_ipv6_is_spoken(identity: Identity) -> None:
+    """A target may be an IPv6 address."""
+    if not _has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    with ReplyServer(upgrade(identity), host="::1") as server:
+        result = probe(server.target, OPTIONS, NOW)
+
+    assert result.exit_code == 0
+    assert dict(result.rows())["Server"].startswith("[::1]:")
+
+
+def test_the_next_address_of_a_name_is_tried(identity: Identity) -> None:
+    """A name with several addresses is reached by the one that answers."""
+    with ReplyServer(upgrade(identity)) as server:
+        result = probe(Target("localhost", server.target.port), OPTIONS, NOW)
+
+    assert result.exit_code == 0, result.verdict
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "label." + "x" * 70 + ".test"])

@@ -133,6 +133,18 @@ def test_what_is_so_already_is_not_written(config: Path) -> None:
     assert edit.changes == (PropertyChange("fqdn", "null", "null"),)
 
 
+def test_a_file_that_cannot_be_written_is_one_line(config: Path) -> None:
+    """Where the new file has no room beside the old one, the old one stays and a line says so."""
+    long = config.with_name("l" * 250)
+    config.rename(long)
+
+    with pytest.raises(ConfigError) as refused:
+        set_connector_properties(long, "MBX1", "Default", {"fqdn": "mbx1.test"})
+
+    assert refused.value.lines == (f"{long}: cannot be written (file name too long)",)
+    assert long.read_text() == TEXT
+
+
 REFUSED: list[tuple[str | None, str, dict[str, object], str]] = [
     (
         None,
@@ -180,6 +192,12 @@ REFUSED: list[tuple[str | None, str, dict[str, object], str]] = [
         "Other",
         {"bindings": "127.0.0.1:25"},
         "servers[1].connectors[1].bindings[0]: 127.0.0.1:25 is also a binding of the server 'MBX1'; choose another",
+    ),
+    (
+        None,
+        "Other",
+        {"max_hop_count": "["},
+        "servers[1].connectors[1].max_hop_count: '[' is not a whole number; write a whole number of at least 0",
     ),
     (
         None,

@@ -72,7 +72,7 @@ def test_the_default_configuration_is_one_server_with_one_connector() -> None:
     assert connector.auth_mechanism == AuthMechanism(31)
     assert connector.max_inbound_connection_per_source is None
     assert connector.max_inbound_connection_percentage_per_source == 100
-    assert connector.tarpit_interval == 0
+    assert float(connector.tarpit_interval) == 0
     assert settings.directory.path == SHIPPED / "directory.yaml"
     assert settings.event_log[0].path == SHIPPED.parent / "var" / "application.jsonl"
     assert settings.capture.url == f"sqlite:///{SHIPPED.parent}/var/capture.db"
@@ -102,7 +102,7 @@ def test_only_one_scenario_of_the_gallery_has_exchange_limits() -> None:
         each.scenario: (
             connector.max_inbound_connection_per_source,
             connector.max_inbound_connection_percentage_per_source,
-            connector.tarpit_interval,
+            float(connector.tarpit_interval),
         )
         for each in servers
         for connector in each.server.connectors

@@ -27,6 +27,8 @@ THUMBPRINT = "5C7A" * 10
         ({"timeout": float("nan")}, "more than 0"),
         ({"timeout": float("inf")}, "at most 3600"),
         ({"tls_min": TlsVersion.TLSv1_3, "tls_max": TlsVersion.TLSv1_2}, "exchange the two"),
+        ({"server_name": ".contoso.test"}, "write mx1.contoso.test"),
+        ({"server_name": "mx1..test"}, "write mx1.contoso.test"),
         ({"expect_thumbprint": "5C7A"}, "40 hexadecimal digits"),
         ({"expect_thumbprint": THUMBPRINT, "verb": None}, "name a verb"),
     ],

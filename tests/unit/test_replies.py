@@ -82,6 +82,16 @@ def test_texts_that_were_seen_are_exact(reply: Reply, line: str) -> None:
     assert reply.lines() == [line]
 
 
+def test_an_identifier_beyond_ascii_is_escaped() -> None:
+    """The client's own Message-ID comes back in US-ASCII, whatever script it was written in."""
+    reply = queued("<\u00e4\u2028\u4f60@contoso.test>", 1, "mbx1.contoso.test")
+
+    assert reply.lines() == [
+        "250 2.6.0 <\\xe4\\u2028\\u4f60@contoso.test> [InternalId=1, Hostname=mbx1.contoso.test] "
+        "Queued mail for delivery"
+    ]
+
+
 def test_help_has_exchange_s_two_lines() -> None:
     """The sentence first, then the verbs in one line."""
     assert help_text(("HELO", "EHLO", "QUIT")).lines() == [

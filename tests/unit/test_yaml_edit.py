@@ -41,7 +41,7 @@ other: "a very long line that nobody breaks \
 a very long line that nobody breaks a very long line that nobody breaks a very long line that nobody breaks"
 """
 
-SERVER = ["servers", 0]
+SERVER: list[str | int] = ["servers", 0]
 
 # What is changed, to what, and the lines that leave and come.
 EDITS: dict[str, tuple[list[str | int], object, list[str]]] = {
@@ -211,11 +211,29 @@ def test_an_alias_itself_can_be_replaced() -> None:
     assert with_value("a: &x 1\nb: *x # c\n", ["b"], 2) == "a: &x 1\nb: 2 # c\n"
 
 
+def test_nothing_is_found_behind_an_alias() -> None:
+    """Neither reading nor adding a key goes through an alias to what stands elsewhere."""
+    text = "a: &x {k: [1]}\nb: *x\n"
+
+    with pytest.raises(EditError, match=r"b\.k\[0\] is written as an alias"):
+        value_text(text, ["b", "k", 0])
+    with pytest.raises(EditError, match=r"b\.new is written as an alias"):
+        with_value(text, ["b", "new"], 1)
+
+
+def test_what_has_no_form_in_yaml_is_our_own_mistake() -> None:
+    """A value that no YAML can hold is a TypeError."""
+    with pytest.raises(TypeError, match="bytes has no form in YAML"):
+        with_value(TEXT, ["other"], b"octets")
+
+
 def test_value_text_is_what_is_written() -> None:
     """The value's own text, quotes and all; None where there is none."""
     assert value_text(TEXT, [*SERVER, "flow"]) == "[Tls, ExchangeServer]"
     assert value_text(TEXT, [*SERVER, "quoted", 1]) == "'[::1]:25'"
     assert value_text(TEXT, [*SERVER, "missing"]) is None
+    assert value_text(TEXT, [*SERVER, "name", "deeper"]) is None
+    assert value_text("# nothing\n", ["a"]) is None
 
 
 SCALARS = (
@@ -271,7 +289,7 @@ def test_only_the_value_at_the_path_changes(text: str, value: object, data: st.D
         document = yaml12.load(text)
     except yaml12.YamlError:
         reject()
-    path = data.draw(st.sampled_from([*_paths(document), ["a new key"]]))
+    path: list[str | int] = data.draw(st.sampled_from([*_paths(document), ["a new key"]]))
 
     edited = with_value(text, path, value)
 
