@@ -93,6 +93,7 @@ class WireSession(SMTP):
         self._idle = False  # Waiting for a command.
         self._draining = False
         self._closing = False
+        self._lingering: asyncio.TimerHandle | None = None
 
     # -- the connection, as asyncio calls it
 
@@ -138,6 +139,8 @@ class WireSession(SMTP):
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         if self._raw is not None:
             self._raw.abort()
+        if self._lingering is not None:
+            self._lingering.cancel()
 
     # -- the session
 
@@ -402,7 +405,7 @@ class WireSession(SMTP):
         self._closing = True
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
-        self.loop.call_later(_LINGER, self.raw_transport.abort)
+        self._lingering = self.loop.call_later(_LINGER, self.raw_transport.abort)
 
     def _end(self) -> None:
         if self._timer is not None:

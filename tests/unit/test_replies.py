@@ -86,9 +86,9 @@ def test_an_identifier_beyond_ascii_is_escaped() -> None:
     """The client's own Message-ID comes back in US-ASCII, whatever script it was written in."""
     reply = queued("<\u00e4\u2028\u4f60@contoso.test>", 1, "mbx1.contoso.test")
 
+    shown = r"<\xe4\u2028\u4f60@contoso.test>"
     assert reply.lines() == [
-        "250 2.6.0 <\\xe4\\u2028\\u4f60@contoso.test> [InternalId=1, Hostname=mbx1.contoso.test] "
-        "Queued mail for delivery"
+        f"250 2.6.0 {shown} [InternalId=1, Hostname=mbx1.contoso.test] Queued mail for delivery"
     ]
 
 
