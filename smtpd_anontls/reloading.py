@@ -3,6 +3,9 @@
 Exchange refuses a change that breaks a rule and goes on with the connector as it was (event 1003,
 or 1032 for RequireTLS without Tls).  So does this: a connector that breaks a rule stays as it
 was, the others change; a file with mistakes changes nothing.
+
+Reading and taking over are two steps: a thread reads, and what it found holds all at once when
+the receiver has made the rest fit.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What came of reading the configuration again."""
+    """What came of reading the configuration again; nothing of it holds before it is taken."""
 
-    accepted: bool  # Whether anything was taken over.
+    snapshot: Snapshot | None  # The file that it speaks of; None: it has to be read again if there is one.
+    settings: Settings | None = None  # None: they stay as they are.
     warnings: tuple[str, ...] = ()
     events: tuple[PlacedEvent, ...] = ()
+    noted: tuple[str, ...] = ()  # What the file's own warnings were; they are given once.
 
 
 class LiveSettings:
@@ -43,6 +48,7 @@ class LiveSettings:
         self._snapshot = self._look()
         if self._snapshot is not None and self._snapshot.content != loaded.octets:
             self._snapshot = None
+        self._noted = loaded.warnings
         self.settings: Settings = loaded.settings
 
     def is_current(self) -> bool:
@@ -54,22 +60,38 @@ class LiveSettings:
             return stamp is None
         return self._snapshot.settled and self._snapshot.stamp == stamp
 
-    def reload(self, *, force: bool = False) -> Change:
-        """Read the file again and take over what holds; never raise."""
-        known, self._snapshot = self._snapshot, self._look()
-        if self._read_again is None or not (force or _differ(known, self._snapshot)):
-            return Change(accepted=False)
+    def read(self, *, force: bool = False) -> Change:
+        """Read the file again and say what would change; never raise, and change nothing: a thread may do it."""
+        known, found = self._snapshot, self._look()
+        if self._read_again is None or not (force or _differ(known, found)):
+            return Change(found, noted=self._noted)
         try:
             loaded = self._read_again()
         except ConfigError as error:
+            if found is not None and not (found.settled or force):
+                # It may be half written: the next look reads it again, and then it counts.
+                return Change(known, noted=self._noted)
             broken = PlacedEvent(
                 _draft(EventId.INVALID_CONNECTOR, error.lines[0]), TransportRole.HubTransport, None, None
             )
-            return Change(accepted=False, warnings=error.lines, events=(broken,))
-        before, self.settings = self.settings, self._without_violations(loaded)
-        findings = tuple(_event(finding, loaded.settings) for finding in loaded.findings)
-        warnings = (*(finding.line for finding in loaded.findings), *_at_next_start(before, loaded.settings))
-        return Change(accepted=True, warnings=warnings, events=findings)
+            unmoved = found if _same(found, self._look()) else None
+            return Change(unmoved, warnings=error.lines, events=(broken,), noted=self._noted)
+        if found is not None and found.content != loaded.octets:
+            # It changed between the two readings.
+            found = None
+        warnings = (
+            *(finding.line for finding in loaded.findings),
+            *(warning for warning in loaded.warnings if warning not in self._noted),
+            *_at_next_start(self.settings, loaded.settings),
+        )
+        events = tuple(_event(finding, loaded.settings) for finding in loaded.findings)
+        return Change(found, self._without_violations(loaded), warnings, events, loaded.warnings)
+
+    def take(self, change: Change) -> None:
+        """Let *change* hold."""
+        self._snapshot, self._noted = change.snapshot, change.noted
+        if change.settings is not None:
+            self.settings = change.settings
 
     def _look(self) -> Snapshot | None:
         """Return the file's octets and stamp; None where it cannot be read, which the loader explains."""
@@ -91,7 +113,9 @@ class LiveSettings:
             connectors = [
                 _kept(connector, each.server, broken, before) for connector in each.server.connectors
             ]
-            server = replace(each.server, connectors=tuple(c for c in connectors if c is not None))
+            # Two connectors of one name both break the rule, and stay the one that there was.
+            kept = dict.fromkeys(c for c in connectors if c is not None)
+            server = replace(each.server, connectors=tuple(kept))
             servers.append(replace(each, server=server))
         return replace(loaded.settings, servers=tuple(servers))
 
@@ -143,3 +167,7 @@ def _at_next_start(before: Settings, after: Settings) -> list[str]:
 
 def _differ(before: Snapshot | None, after: Snapshot | None) -> bool:
     return (None if before is None else before.content) != (None if after is None else after.content)
+
+
+def _same(before: Snapshot | None, after: Snapshot | None) -> bool:
+    return (None if before is None else before.stamp) == (None if after is None else after.stamp)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
-import logging
+import os
+import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from smtpd_anontls.cli.groups import COMMON, Option
 from smtpd_anontls.cli.output import diagnose
 from smtpd_anontls.domain.instants import parse_instant
 from smtpd_anontls.settings.load import ConfigError, load_config
+from smtpd_anontls.settings.source import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +28,9 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.settings.values import Loaded
 
-P = ParamSpec("P")
 R = TypeVar("R")
+
+_NAME = "smtpd-anontls"
 
 
 class ExitCode(IntEnum):
@@ -75,6 +81,32 @@ class Common:
             diagnose(f"finding: {finding.line}")
         return loaded
 
+    def invocation(self, command: str) -> str:
+        """Return *command* of this program as it can be typed here, for the same configuration."""
+        return f"{program()} {command}{self._config_option()}"
+
+    def _config_option(self) -> str:
+        if self.config is None:
+            return ""
+        try:
+            usual = find(None, os.environ).path
+        except ConfigError:
+            usual = None
+        if usual is not None and usual.exists() and usual.samefile(self.config):
+            return ""
+        return f" --config {shlex.quote(str(self.config))}"
+
+
+def program() -> str:
+    """Return how this program was called: by its name where the shell finds it, else by its path."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m smtpd_anontls"
+    found = shutil.which(_NAME)
+    if called.name != _NAME or (found is not None and called.exists() and Path(found).samefile(called)):
+        return _NAME
+    return shlex.quote(sys.argv[0])
+
 
 def common_options(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command ``--config``, ``--set`` and ``--json``; it receives a Common first."""
@@ -84,15 +116,26 @@ def common_options(command: Callable[..., R]) -> Callable[..., R]:
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Configuration file. Default: $SMTPD_ANONTLS_CONFIG, else config/receive.yaml, else the built-in default.",
+        cls=Option,
+        heading=COMMON,
     )
     @click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Change one key for this run, for example servers[0].fqdn=mx.test. May be repeated.",
+        help="Change one key for this run, such as servers[0].fqdn=mx.test. May be repeated.",
+        cls=Option,
+        heading=COMMON,
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else on stdout.")
+    @click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print JSON and nothing else on stdout.",
+        cls=Option,
+        heading=COMMON,
+    )
     @functools.wraps(command)
     def wrapped(config: Path | None, overrides: tuple[str, ...], *, as_json: bool, **options: object) -> R:
         return command(Common(config, overrides, as_json), **options)
@@ -154,9 +197,3 @@ def choose_connectors(
 def store_error(error: StoreError) -> CommandError:
     """Return what a store that cannot be used means for a command."""
     return CommandError(str(error), ExitCode.UNREACHABLE)
-
-
-def silence_logging() -> None:
-    """Keep library loggers off stderr; what matters is said by the commands themselves."""
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)

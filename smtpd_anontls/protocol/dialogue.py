@@ -56,7 +56,8 @@ class Dialogue:
         return Dialogue(Phase.CONNECTED, verb)
 
 
-_IN_TRANSACTION = {
+_NOT_WITHIN_A_TRANSACTION = {Phase.MAIL: replies.BAD_SEQUENCE, Phase.RECIPIENTS: replies.BAD_SEQUENCE}
+_SENDER_GIVEN = {
     Phase.MAIL: replies.SENDER_ALREADY_SPECIFIED,
     Phase.RECIPIENTS: replies.SENDER_ALREADY_SPECIFIED,
 }
@@ -65,12 +66,12 @@ _HELLO_FIRST = {Phase.CONNECTED: replies.SEND_HELLO_FIRST}
 # For each verb the phases in which it is out of order, and the reply that says so.
 OUT_OF_ORDER: Mapping[str, Mapping[Phase, Reply]] = MappingProxyType(
     {
-        "MAIL": {**_HELLO_FIRST, **_IN_TRANSACTION},
+        "MAIL": {**_HELLO_FIRST, **_SENDER_GIVEN},
         "RCPT": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL},
         "DATA": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL, Phase.MAIL: replies.NEED_RECIPIENT},
         # RFC 3207 section 4: TLS is asked for after EHLO; in a transaction it would lose the envelope.
-        "STARTTLS": {**_HELLO_FIRST, **_IN_TRANSACTION},
-        "X-ANONYMOUSTLS": {**_HELLO_FIRST, **_IN_TRANSACTION},
+        "STARTTLS": {**_HELLO_FIRST, **_NOT_WITHIN_A_TRANSACTION},
+        "X-ANONYMOUSTLS": {**_HELLO_FIRST, **_NOT_WITHIN_A_TRANSACTION},
     },
 )
 

@@ -73,4 +73,4 @@ def check_recipient_parameters(parameters: Mapping[str, str | None], connector: 
 
 def _check_unknown(connector: ReceiveConnector) -> None:
     if connector.unknown_mail_parameters is UnknownMailParameters.refuse:
-        raise ParameterError(replies.UNSUPPORTED_PARAMETER)
+        raise ParameterError(replies.INVALID_ARGUMENTS)

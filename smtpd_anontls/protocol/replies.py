@@ -43,6 +43,10 @@ class Reply:
         return self.code < 400  # noqa: PLR2004 - the first code that says no
 
 
+# Of the 512 octets that RFC 5321 section 4.5.3.1.5 leaves a reply line, 255 may be the host's name.
+_LONGEST_IDENTIFIER = 160
+
+
 def banner(text: str) -> Reply:
     """Return the greeting: ``220 <fqdn> Microsoft ESMTP MAIL Service ready at <date>``."""
     return Reply(220, "", text)
@@ -52,6 +56,8 @@ def queued(message_id: str, internal_id: int, hostname: str) -> Reply:
     """Return the acceptance of a message, as Exchange 2013 and later write it."""
     # The identifier is the client's own word: it may hold any character but blanks and ASCII controls.
     shown = message_id.encode("ascii", "backslashreplace").decode("ascii")
+    if len(shown) > _LONGEST_IDENTIFIER:
+        shown = f"<{internal_id}@{hostname}>"
     text = f"{shown} [InternalId={internal_id}, Hostname={hostname}] Queued mail for delivery"
     return Reply(250, "2.6.0", text)
 
@@ -78,9 +84,10 @@ LINE_TOO_LONG = Reply(500, "5.5.2", "Command line too long")  # BK
 BARE_LINE_END = Reply(500, "5.5.2", "Command lines end in CRLF")  # BK
 INVALID_ARGUMENTS = Reply(501, "5.5.4", "Invalid arguments")
 INVALID_DOMAIN = Reply(501, "5.5.4", "Invalid domain name")
-INVALID_ADDRESS = Reply(501, "5.1.7", "Invalid address")
-UNSUPPORTED_PARAMETER = Reply(501, "5.5.4", "Unsupported parameter")  # BK
+INVALID_ADDRESS = Reply(501, "5.1.7", "Invalid address")  # RFC 3463: the sender's mailbox.
+INVALID_RECIPIENT = Reply(501, "5.1.3", "Invalid address")  # RFC 3463: the destination mailbox.
 NOT_IMPLEMENTED = Reply(502, "5.3.3", "Command not implemented")
+BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands")  # BK
 SEND_HELLO_FIRST = Reply(503, "5.5.2", "Send hello first")
 SENDER_ALREADY_SPECIFIED = Reply(503, "5.5.2", "Sender already specified")  # BK
 NEED_MAIL = Reply(503, "5.5.2", "Need mail command")  # BK

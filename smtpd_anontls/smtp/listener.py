@@ -33,23 +33,36 @@ class Listener:
         self._on_warning = on_warning
         self._servers: dict[Binding, asyncio.Server] = {}
         self._sessions: set[WireSession] = set()
+        self._all_ended: asyncio.Event | None = None  # Set while it closes.
 
     @property
     def sessions(self) -> frozenset[WireSession]:
         """The sessions that are running."""
         return frozenset(self._sessions)
 
-    async def listen(self, bindings: Iterable[Binding]) -> None:
-        """Listen on exactly *bindings*: open what is new, close what is no longer wanted.
+    async def listen(
+        self,
+        bindings: Iterable[Binding],
+        *,
+        on_failure: Callable[[ListenError], None] | None = None,
+    ) -> set[Binding]:
+        """Listen on exactly *bindings*: close what is no longer wanted, open what is new; return what is open.
 
-        A binding under a wildcard of the same port shares the wildcard's socket.  Raise
-        ListenError where one cannot be opened; those that were open stay so.
+        A binding under a wildcard of the same port shares the wildcard's socket.  Where one cannot
+        be opened, *on_failure* is told and the others follow; without it ListenError is raised.
         """
-        wanted = sockets_for(bindings)
+        every = set(bindings)
+        wanted = sockets_for(every)
         for binding in self._servers.keys() - wanted:
             self._servers.pop(binding).close()
         for binding in sorted(wanted - self._servers.keys()):
-            await self.open(binding)
+            try:
+                await self.open(binding)
+            except ListenError as error:
+                if on_failure is None:
+                    raise
+                on_failure(error)
+        return {b for b in every if any(socket.covers(b.address, b.port) for socket in self._servers)}
 
     async def open(self, binding: Binding) -> Binding | None:
         """Listen on one binding and return it with its real port; None without IPv6 on this machine."""
@@ -68,28 +81,35 @@ class Listener:
         return opened
 
     def _session(self, loop: asyncio.AbstractEventLoop) -> ReceiveSession:
-        session = ReceiveSession(self._house, loop, self._sessions.discard)
+        session = ReceiveSession(self._house, loop, self._forget)
         self._sessions.add(session)
+        if self._all_ended is not None:
+            session.drain()
         return session
+
+    def _forget(self, session: WireSession) -> None:
+        self._sessions.discard(session)
+        if self._all_ended is not None and not self._sessions:
+            self._all_ended.set()
 
     async def close(self, drain_timeout: float) -> None:
         """Take no more connections; let transactions finish, for *drain_timeout* seconds at most."""
         for server in self._servers.values():
             server.close()
         self._servers.clear()
-        running = self.sessions
-        for session in running:
+        self._all_ended = asyncio.Event()
+        # A connection that was accepted a moment ago becomes a session in the loop's next round.
+        await asyncio.sleep(0)
+        for session in self.sessions:
             session.drain()
-        if not running:
+        if not self._sessions:
             return
-        _, late = await asyncio.wait(
-            [asyncio.ensure_future(session.ended()) for session in running],
-            timeout=drain_timeout,
-        )
-        if late:
+        try:
+            await asyncio.wait_for(self._all_ended.wait(), drain_timeout)
+        except TimeoutError:
             for session in self.sessions:
                 session.abandon()
-            await asyncio.wait(late)
+            await self._all_ended.wait()
 
 
 def sockets_for(bindings: Iterable[Binding]) -> set[Binding]:

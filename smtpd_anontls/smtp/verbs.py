@@ -148,6 +148,9 @@ class ReceiveSession(WireSession):
             return replies.INVALID_ADDRESS
         except parameters.ParameterError as error:
             return error.reply
+        if sender and "@" not in sender:
+            # RFC 5321 section 4.1.1.3: postmaster without a domain is a recipient only.
+            return replies.INVALID_ADDRESS
         self.sender, self.mail_parameters = sender, given
         self.dialogue = self.dialogue.sender_given()
         return replies.SENDER_OK
@@ -165,11 +168,11 @@ class ReceiveSession(WireSession):
             given = parameters.parse_parameters(rest)
             parameters.check_recipient_parameters(given, connector)
         except addresses.AddressError:
-            return replies.INVALID_ADDRESS
+            return replies.INVALID_RECIPIENT
         except parameters.ParameterError as error:
             return error.reply
         if not recipient:
-            return replies.INVALID_ADDRESS
+            return replies.INVALID_RECIPIENT
         if len(self.recipients) >= connector.max_recipients_per_message:
             return replies.TOO_MANY_RECIPIENTS
         self.recipients.append((recipient, given))

@@ -7,6 +7,7 @@ import pytest
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.protocol.dialogue import OUT_OF_ORDER, Dialogue, Phase, out_of_order
 from smtpd_anontls.protocol.replies import (
+    BAD_SEQUENCE,
     NEED_MAIL,
     NEED_RECIPIENT,
     SEND_HELLO_FIRST,
@@ -19,8 +20,8 @@ ORDER: dict[str, tuple[Reply | None, Reply | None, Reply | None, Reply | None]] 
     "MAIL": (SEND_HELLO_FIRST, None, SENDER_ALREADY_SPECIFIED, SENDER_ALREADY_SPECIFIED),
     "RCPT": (SEND_HELLO_FIRST, NEED_MAIL, None, None),
     "DATA": (SEND_HELLO_FIRST, NEED_MAIL, NEED_RECIPIENT, None),
-    "STARTTLS": (SEND_HELLO_FIRST, None, SENDER_ALREADY_SPECIFIED, SENDER_ALREADY_SPECIFIED),
-    "X-ANONYMOUSTLS": (SEND_HELLO_FIRST, None, SENDER_ALREADY_SPECIFIED, SENDER_ALREADY_SPECIFIED),
+    "STARTTLS": (SEND_HELLO_FIRST, None, BAD_SEQUENCE, BAD_SEQUENCE),
+    "X-ANONYMOUSTLS": (SEND_HELLO_FIRST, None, BAD_SEQUENCE, BAD_SEQUENCE),
     # RFC 5321 section 4.1.4: these may come at any time.
     "EHLO": (None, None, None, None),
     "HELO": (None, None, None, None),

@@ -62,6 +62,7 @@ def test_only_the_banner_hello_help_and_354_carry_no_status() -> None:
         (replies.UNRECOGNIZED, "500 5.3.3 Unrecognized command"),
         (replies.INVALID_DOMAIN, "501 5.5.4 Invalid domain name"),
         (replies.INVALID_ADDRESS, "501 5.1.7 Invalid address"),
+        (replies.INVALID_RECIPIENT, "501 5.1.3 Invalid address"),
         (replies.NOT_IMPLEMENTED, "502 5.3.3 Command not implemented"),
         (replies.SEND_HELLO_FIRST, "503 5.5.2 Send hello first"),
         (
@@ -143,3 +144,11 @@ def test_text_beyond_ascii_is_escaped() -> None:
 def test_positive_is_all_that_does_not_refuse(code: int, *, positive: bool) -> None:
     """The classes 2 and 3 go on; 4 and 5 refuse."""
     assert Reply(code, "", "text").positive is positive
+
+
+def test_a_long_message_id_gives_way_to_our_own_identifier() -> None:
+    """The 250 of an accepted message stays within RFC 5321's 512 octets, whatever the client called it."""
+    reply = queued("<" + "\U0001f4e7" * 100 + "@contoso.test>", 7, "mbx1.contoso.test")
+
+    assert reply.text.startswith("<7@mbx1.contoso.test> [InternalId=7, ")
+    assert len(reply.encoded()) <= 512

@@ -1,0 +1,84 @@
+"""How the command line explains itself: commands and options under headings, and the name that was meant."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class CommandGroup(click.Group):
+    """A group whose commands stand in their own order, under headings; a misspelt one is told the nearest."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._headings: dict[str, str] = {}
+
+    def add_under(self, heading: str, commands: Iterable[click.Command]) -> None:
+        """Add *commands*, which the help shows under *heading*."""
+        for command in commands:
+            self.add_command(command)
+            self._headings[str(command.name)] = heading
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order in which the commands were added."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant."""
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name.lower(), self.commands, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, with one line of help each."""
+        width = max(map(len, self.commands), default=0)
+        limit = formatter.width - width - 6
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            line = (f"{name:<{width}}", self.commands[name].get_short_help_str(limit))
+            sections.setdefault(self._headings.get(name, "Commands"), []).append(line)
+        for heading, lines in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(lines)
+
+
+class Option(click.Option):
+    """An option that stands under a heading of its own in the help."""
+
+    def __init__(self, *arguments: Any, heading: str | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.heading = heading
+
+
+class Command(click.Command):
+    """A command whose options stand under their headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = getattr(parameter, "heading", None) or "Options"
+                sections.setdefault(heading, []).append(record)
+        # What every command takes, --help among it, is the least news.
+        sections.setdefault(COMMON, []).extend(each for each in sections["Options"] if "--help" in each[0])
+        sections["Options"] = [each for each in sections["Options"] if "--help" not in each[0]]
+        sections[COMMON] = sections.pop(COMMON)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+COMMON = "Options of every command"
