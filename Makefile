@@ -1,12 +1,16 @@
-# make run    set up and run the receiver with its embedded defaults
-# make test   set up and run everything: lint, types, layers, all tests
-# make check  the everyday check: lint, types, layers, fast tests (under two minutes)
+# make run        set up and run the receiver with its embedded defaults
+# make gallery    the same with a server for each outcome
+# make check      the everyday check: lint, types, layers, fast tests (under two minutes)
+# make test       everything: lint, types, layers, all tests
+# make reference  write the configuration reference in README.md anew
+#
+# PYTHON names the Python of the virtual environment; without it the first of 3.11 to 3.13 is taken.
 
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run gallery test check lint fast-tests all-tests packages format clean
+.PHONY: run gallery test check lint fast-tests all-tests packages reference format clean
 
 run: $(VENV)/.run
 	$(BIN)/smtpd-anontls serve --config config/receive.yaml
@@ -37,6 +41,9 @@ all-tests: $(VENV)/.dev
 packages:
 	./.ci/packages
 
+reference: $(VENV)/.dev
+	$(BIN)/python -m docs.reference
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -45,13 +52,12 @@ clean:
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.*
 
 $(VENV)/bin/python:
-	./.ci/python $(PYTHON)
-	$(PYTHON) -m venv $(VENV)
+	python=$$(./.ci/python $(PYTHON)) && "$$python" -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.run

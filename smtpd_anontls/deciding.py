@@ -9,65 +9,161 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.certificates.store import LocalComputerStore
+from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
+from smtpd_anontls.certificates.passwords import PasswordInEnvironment, PasswordInFile
+from smtpd_anontls.certificates.store import LocalComputerStore, StoreError, say_nothing
 from smtpd_anontls.directory.file import FileDirectory
+from smtpd_anontls.domain.flags import AuthMechanism, StartTlsCertificate
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection import anonymous_tls, starttls
+from smtpd_anontls.selection.fallback import reconsider
 from smtpd_anontls.selection.validity import expiry_warning
+from smtpd_anontls.settings import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from smtpd_anontls.certificates.passwords import PasswordSource
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.flags import TransportRole
+    from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.selection.validity import Moment
-    from smtpd_anontls.settings.values import Settings
+    from smtpd_anontls.settings.values import ServerSettings, Settings
+    from smtpd_anontls.smtp.ports import ServerContext
 
 _SELECTIONS = {TlsVerb.X_ANONYMOUSTLS: anonymous_tls.select, TlsVerb.STARTTLS: starttls.select}
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the selections of one configuration ask: the directory, and the store of each server."""
+    """What the selections of one configuration ask: the directory, the store of each server, the TLS policy."""
 
     directory: FileDirectory
     stores: Mapping[str, LocalComputerStore]
+    tls: TlsPolicy
+    ephemeral: EphemeralCertificates
 
     @classmethod
-    def of(cls, settings: Settings, *, on_warning: Callable[[str], None]) -> Surroundings:
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        on_warning: Callable[[str], None],
+        ephemeral: EphemeralCertificates | None = None,
+    ) -> Surroundings:
         """Return the surroundings that *settings* describe; nothing is read yet."""
+        ephemeral = ephemeral or EphemeralCertificates()
         return cls(
             FileDirectory(settings.directory.path, on_warning=on_warning),
             {
-                each.server.name: LocalComputerStore(each.certificate_store, on_warning=on_warning)
+                each.server.name: store_of(each, on_warning=on_warning, ephemeral=ephemeral)
                 for each in settings.servers
             },
+            settings.tls,
+            ephemeral,
         )
 
     def adapted_to(self, settings: Settings, *, on_warning: Callable[[str], None]) -> Surroundings:
         """Return the surroundings of changed *settings*; what did not move keeps what it has read."""
-        fresh = Surroundings.of(settings, on_warning=on_warning)
-        known = {store.folder: store for store in self.stores.values()}
-        stores = {name: known.get(store.folder, store) for name, store in fresh.stores.items()}
+        # An ephemeral certificate lives as long as the process.
+        fresh = Surroundings.of(settings, on_warning=on_warning, ephemeral=self.ephemeral)
+        known = list(self.stores.values())
+        stores = {
+            name: next((old for old in known if old.shows_the_same_as(store)), store)
+            for name, store in fresh.stores.items()
+        }
         same = self.directory.path == fresh.directory.path
-        return Surroundings(self.directory if same else fresh.directory, stores)
+        directory = self.directory if same else fresh.directory
+        return replace(fresh, directory=directory, stores=stores)
+
+    def load(self, servers: Iterable[Server]) -> None:
+        """Read every store, and the directory where a connector asks it; StoreError, DirectoryError say why not."""
+        for store in self.stores.values():
+            store.load()
+        if any(_asks_the_directory(each) for server in servers for each in server.connectors):
+            self.directory.load()
+
+    async def decide(
+        self, connector: ReceiveConnector, server: Server, verb: TlsVerb, moment: Moment
+    ) -> tuple[Selection, ServerContext | None]:
+        """Run one selection, load what it chose, and measure both; no context: the verb is not advertised."""
+        began = time.perf_counter()
+        store = self.stores[server.name]
+        context: ServerContext | None = None
+        for is_last in (False, True):
+            selection = await _SELECTIONS[verb](
+                connector, server, directory=self.directory, store=store, moment=moment
+            )
+            if selection.certificate is None:
+                break
+            try:
+                context = await store.context(selection.certificate.thumbprint, self.tls)
+                break
+            except StoreError as error:
+                # The store may have changed since it was asked, so the first time it is asked again.
+                if is_last:
+                    selection, context = await self._without(selection, str(error), connector, server, moment)
+        return replace(selection, duration_ms=(time.perf_counter() - began) * 1000), context
+
+    async def _without(
+        self,
+        selection: Selection,
+        reason: str,
+        connector: ReceiveConnector,
+        server: Server,
+        moment: Moment,
+    ) -> tuple[Selection, ServerContext | None]:
+        """Return what is left of a selection whose certificate cannot be loaded."""
+        store = self.stores[server.name]
+        left = await reconsider(selection, reason, connector, server, store=store, moment=moment)
+        if left.certificate is None:
+            return left, None
+        try:
+            return left, await store.context(left.certificate.thumbprint, self.tls)
+        except StoreError as error:
+            # What keeps OpenSSL from taking any certificate.
+            return left.not_loadable(str(error), server.fqdn_of(connector)), None
 
     async def select(
         self, connector: ReceiveConnector, server: Server, verb: TlsVerb, moment: Moment
     ) -> Selection:
-        """Run one selection and measure it."""
-        began = time.perf_counter()
-        selection = await _SELECTIONS[verb](
-            connector,
-            server,
-            directory=self.directory,
-            store=self.stores[server.name],
-            moment=moment,
-        )
-        return replace(selection, duration_ms=(time.perf_counter() - began) * 1000)
+        """Return the selection that ``decide`` comes to."""
+        selection, _ = await self.decide(connector, server, verb, moment)
+        return selection
+
+
+def store_of(
+    settings: ServerSettings,
+    *,
+    on_warning: Callable[[str], None] = say_nothing,
+    ephemeral: EphemeralCertificates | None = None,
+) -> LocalComputerStore:
+    """Return the local computer store of a server, with the passwords that its files need; nothing is read yet."""
+    return LocalComputerStore(
+        settings.certificate_store,
+        passwords={name: _source(place) for name, place in settings.certificate_passwords.items()},
+        ephemeral=ephemeral,
+        on_warning=on_warning,
+    )
+
+
+def _source(place: values.PasswordInEnvironment | values.PasswordInFile) -> PasswordSource:
+    match place:
+        case values.PasswordInEnvironment(name):
+            return PasswordInEnvironment(name)
+        case values.PasswordInFile(path):
+            return PasswordInFile(path)
+
+
+def _asks_the_directory(connector: ReceiveConnector) -> bool:
+    asked = (
+        AuthMechanism.ExchangeServer in connector.auth_mechanism,
+        connector.starttls_certificate is StartTlsCertificate.internal_transport,
+    )
+    return connector.enabled and any(asked)
 
 
 @dataclass(frozen=True, slots=True)

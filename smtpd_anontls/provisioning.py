@@ -12,8 +12,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.certificates.issue import issue
-from smtpd_anontls.certificates.store import LocalComputerStore, StoreError
+from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.certificates.writing import write_certificate, write_public_certificate
+from smtpd_anontls.deciding import store_of
 from smtpd_anontls.directory.file import ATTRIBUTE, DirectoryError, FileDirectory
 from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.scenarios import RECIPES, DirectoryEntry, Recipe
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from smtpd_anontls.certificates.issue import Issued
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.settings.values import ServerSettings, Settings
 
@@ -44,14 +46,16 @@ async def provision(settings: Settings, *, now: datetime, on_made: Callable[[str
             recipe = await _needed(each, directory, now)
             if recipe is not None:
                 thumbprint = await asyncio.to_thread(_make, each, directory, recipe, now)
-                on_made(f"{each.server.name}: made certificate {thumbprint}; the directory {recipe.entry.value}")
+                on_made(
+                    f"{each.server.name}: made certificate {thumbprint}; the directory {recipe.entry.value}"
+                )
         except (StoreError, DirectoryError) as error:
             raise ProvisioningError(f"{each.server.name}: no certificate could be made: {error}") from error
 
 
 async def _needed(each: ServerSettings, directory: FileDirectory, now: datetime) -> Recipe | None:
     """Return the recipe of the certificate that is missing; None where none is."""
-    held = await LocalComputerStore(each.certificate_store).all()
+    held = await store_of(each).all()
     known = directory.has_entry(each.server.name)
     if each.scenario is None:
         return None if held or known else Recipe()
@@ -65,6 +69,9 @@ async def _needed(each: ServerSettings, directory: FileDirectory, now: datetime)
 def _make(each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: datetime) -> str:
     """Make a certificate in the store and the directory entry that goes with it; return its thumbprint."""
     server = each.server
+    if directory.path.exists():
+        # Broken, it would take no entry: better known before there is a certificate.
+        directory.load()
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     issued = issue(
         names_of(server),
@@ -73,9 +80,21 @@ def _make(each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: d
         valid_to=today + recipe.valid_to,
     )
     if recipe.private_key:
-        write_certificate(each.certificate_store, server.name, issued, services=DEFAULT_SERVICES)
+        path = write_certificate(each.certificate_store, server.name, issued, services=DEFAULT_SERVICES)
     else:
-        write_public_certificate(each.certificate_store, server.name, issued)
+        path = write_public_certificate(each.certificate_store, server.name, issued)
+    try:
+        _write_entry(server, directory, recipe, issued, now)
+    except DirectoryError:
+        # Half of it in the store would keep the next start from making the whole.
+        path.unlink()
+        raise
+    return issued.certificate.thumbprint
+
+
+def _write_entry(
+    server: Server, directory: FileDirectory, recipe: Recipe, issued: Issued, now: datetime
+) -> None:
     match recipe.entry:
         case DirectoryEntry.NAMES_IT:
             directory.set_internal_tls_certificate(server.name, issued.certificate.thumbprint)
@@ -87,9 +106,8 @@ def _make(each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: d
             directory.write_entry(server.name, {ATTRIBUTE: None})
         case DirectoryEntry.UNREADABLE:
             directory.write_entry(server.name, {"readable": False})
-    return issued.certificate.thumbprint
 
 
 def names_of(server: Server) -> list[str]:
     """Return the names of a server's own certificate: NetBIOS name first, then the FQDN."""
-    return [server.name, server.fqdn]
+    return list(server.own_names)

@@ -14,19 +14,22 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.deciding import Surroundings, select_at_start, warnings_of_the_day
 from smtpd_anontls.domain.events import source_of
 from smtpd_anontls.domain.matching import Bound, NotTaken, match
 from smtpd_anontls.domain.records import EventRecord, TlsVerb
-from smtpd_anontls.eventlog.jsonl import JsonLinesFile, StandardOutput
+from smtpd_anontls.eventlog.jsonl import json_line
+from smtpd_anontls.eventlog.lines import lines_to
 from smtpd_anontls.eventlog.log import EventLog
+from smtpd_anontls.eventlog.syslog import Syslog
+from smtpd_anontls.eventlog.windows_xml import event_xml
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
 from smtpd_anontls.provisioning import provision
 from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
-from smtpd_anontls.smtp.listener import Listener
+from smtpd_anontls.settings.values import SyslogSink
+from smtpd_anontls.smtp.listener import Listener, ListenError
 from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Welcome
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.flags import TransportRole
     from smtpd_anontls.domain.records import MessageRecord, SessionRecord
     from smtpd_anontls.eventlog.log import Sink
+    from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import EventSink, Loaded
     from smtpd_anontls.smtp.ports import ServerContext
@@ -48,10 +52,15 @@ log = logging.getLogger("smtpd_anontls")
 
 # Seconds that open transactions get to finish when the receiver stops.
 DRAIN_TIMEOUT = 10.0
-_DAY = timedelta(days=1).total_seconds()
-# Seconds between looks at the configuration while no session comes.
+_DAY = timedelta(days=1)
+# Seconds between looks at the configuration and the calendar while no session comes.
 _LOOK_INTERVAL = 1.0
 _IN_UNITS_OF_MICROSECONDS = 1_000_000
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
 
 
 class Receiver:
@@ -63,9 +72,11 @@ class Receiver:
         *,
         on_warning: Callable[[str], None] = log.warning,
         on_made: Callable[[str], None] = log.info,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Take a configuration; nothing is opened before the receiver is entered."""
+        """Take a configuration; nothing is opened before the receiver is entered, which is done once."""
         settings = loaded.settings
+        self.now = clock
         self._warn = on_warning
         self._on_made = on_made
         self._live = LiveSettings(loaded)
@@ -77,35 +88,42 @@ class Receiver:
                 settings.capture.url, settings.capture.retention, clock=self.now, on_warning=on_warning
             )
         )
-        self.event_log = EventLog([_sink(each) for each in settings.event_log], on_warning)
+        self.event_log = EventLog([self._sink(each) for each in settings.event_log], on_warning)
         self.listener = Listener(self, on_warning=on_warning)
         self.selections_at_start: list[tuple[ReceiveConnector, Selection]] = []
         self._bound: tuple[Bound, ...] = ()
-        self._tasks: list[asyncio.Task[None]] = []
+        # The real binding of each connector's binding to port 0, which it keeps.
+        self._ports: dict[tuple[str, str, Binding], Binding] = {}
+        self._watch: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
+        self._stopping = False
         self._last_event_id = 0
+        self._warnings_due = self.now() + _DAY
 
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Open everything, write the events of a start, and listen."""
+        """Open everything, write the events of a start, and listen; one clear error where that cannot be."""
         settings = self._live.settings
+        servers = [each.server for each in settings.servers]
         await provision(settings, now=self.now(), on_made=self._on_made)
-        for store in self.surroundings.stores.values():
-            await asyncio.to_thread(store.load)
+        await asyncio.to_thread(self.surroundings.load, servers)
         async with contextlib.AsyncExitStack() as opened:
             await self.journal.open()
             opened.push_async_callback(self.journal.close)
             await asyncio.to_thread(self.event_log.open)
-            opened.callback(self.event_log.close)
+            # In a thread: a pipe that nobody reads takes its time to close.
+            opened.push_async_callback(asyncio.to_thread, self.event_log.close)
+            newest = await self.journal.events(limit=1)
+            self._last_event_id = newest[0]["id"] if newest else 0
             moment = Moment(self.now(), at_start=True)
-            servers = [each.server for each in settings.servers]
+            self._warnings_due = moment.now + _DAY
             self.selections_at_start, events = await select_at_start(self.surroundings, servers, moment)
             for event in events:
                 self._write_placed(event)
             opened.push_async_callback(self.listener.close, DRAIN_TIMEOUT)
-            await self._listen()
-            self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._daily())]
+            self._bound, self._ports = await self._bind(servers)
+            self._watch = asyncio.create_task(self._keep_watch())
             self._opened = opened.pop_all()
         return self
 
@@ -116,9 +134,12 @@ class Receiver:
         trace: TracebackType | None,
     ) -> None:
         """Drain the sessions, then close everything; what was acknowledged is durable."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        async with self._refreshing:
+            # From here on no change of the configuration opens anything.
+            self._stopping = True
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
         await self._opened.aclose()
 
     def address(self, connector: str, server: str | None = None) -> tuple[str, int]:
@@ -135,10 +156,6 @@ class Receiver:
 
     # -- what a session asks (smtp.ports.House)
 
-    def now(self) -> datetime:
-        """Return the time."""
-        return datetime.now(UTC)
-
     def new_session_id(self) -> str:
         """Return 64 random bits, unique across nodes."""
         return secrets.token_hex(8)
@@ -146,7 +163,8 @@ class Receiver:
     async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
         """Match the connector and run both selections; their events are written."""
         await self.refresh()
-        surroundings, settings = self.surroundings, self._live.settings
+        # What holds now holds for the whole session; nothing is awaited before all of it is in hand.
+        surroundings = self.surroundings
         taken = match(self._bound, arrival.local, arrival.remote[0])
         if isinstance(taken, NotTaken):
             return Refusal(taken.server, taken.detail)
@@ -155,19 +173,13 @@ class Receiver:
         selections: list[Selection] = []
         contexts: dict[TlsVerb, ServerContext] = {}
         for verb in TlsVerb:
-            selection = await surroundings.select(connector, server, verb, moment)
-            if selection.certificate is not None:
-                try:
-                    contexts[verb] = await surroundings.stores[server.name].context(
-                        selection.certificate.thumbprint,
-                        settings.tls,
-                    )
-                except StoreError as error:
-                    selection = selection.not_loadable(str(error), server.fqdn_of(connector))
+            selection, context = await surroundings.decide(connector, server, verb, moment)
+            if context is not None:
+                contexts[verb] = context
             selections.append(selection)
             for draft in selection.events:
                 self._write(draft, connector.transport_role, server.name, connector.name, arrival.session_id)
-        return Welcome(server, connector, taken.detail, tuple(selections), contexts, settings.tls)
+        return Welcome(server, connector, taken.detail, tuple(selections), contexts, surroundings.tls)
 
     async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
         """Make a message durable; DeliveryError where the journal could not."""
@@ -188,53 +200,95 @@ class Receiver:
     # -- configuration that changes while it runs
 
     async def refresh(self, *, force: bool = False) -> None:
-        """Take over a configuration file that has changed; a broken one leaves things as they are."""
+        """Take over a configuration file that has changed; never raise: what cannot be taken stays as it was."""
         if self._live.is_current() and not force:
             return
         async with self._refreshing:
-            if self._live.is_current() and not force:
+            # Another session may have done it meanwhile.
+            if self._stopping or (self._live.is_current() and not force):
                 return
-            change = await asyncio.to_thread(self._live.reload, force=force)
-            for warning in change.warnings:
-                self._warn(warning)
-            for event in change.events:
-                self._write_placed(event)
-            if change.accepted:
-                self.surroundings = self.surroundings.adapted_to(self._live.settings, on_warning=self._warn)
-                await self._listen()
+            try:
+                await self._take_over(await asyncio.to_thread(self._live.read, force=force))
+            except Exception:
+                log.exception("the configuration could not be taken over")
 
-    async def _listen(self) -> None:
-        """Listen on the bindings of all enabled connectors, keeping the sockets that stay."""
-        servers = [each.server for each in self._live.settings.servers]
-        self._bound = tuple(await self._bind(servers))
+    async def _take_over(self, change: Change) -> None:
+        """Make everything fit *change*, then let it hold all at once: a session sees all of it or nothing."""
+        for warning in change.warnings:
+            self._warn(warning)
+        settings = change.settings
+        if settings is None:
+            self._live.take(change)
+        else:
+            surroundings = self.surroundings.adapted_to(settings, on_warning=self._warn)
+            bound, ports = await self._bind(
+                [each.server for each in settings.servers], on_failure=self._warn_of_binding
+            )
+            self._live.take(change)
+            self.surroundings, self._bound, self._ports = surroundings, bound, ports
+        for event in change.events:
+            self._write_placed(event)
 
-    async def _bind(self, servers: list[Server]) -> list[Bound]:
+    def _warn_of_binding(self, error: ListenError) -> None:
+        self._warn(f"{error}; until the next change or SIGHUP the connector goes without it")
+
+    async def _bind(
+        self, servers: list[Server], *, on_failure: Callable[[ListenError], None] | None = None
+    ) -> tuple[tuple[Bound, ...], dict[tuple[str, str, Binding], Binding]]:
+        """Listen on the bindings of all enabled connectors, keeping the sockets that stay.
+
+        Where one cannot be listened on, *on_failure* is told; without it ListenError is raised.
+        """
         wanted = [(s, c, b) for s in servers for c in s.connectors if c.enabled for b in c.bindings]
-        known = {(b.server.name, b.connector.name): b.binding for b in self._bound}
+        places = [(s.name, c.name, b) for s, c, b in wanted if not b.port]
+        ports = {place: self._ports[place] for place in places if place in self._ports}
         fixed = [binding for _, _, binding in wanted if binding.port]
-        kept = [known[key] for s, c, b in wanted if not b.port and (key := (s.name, c.name)) in known]
-        await self.listener.listen([*fixed, *kept])
+        listening = await self.listener.listen([*fixed, *ports.values()], on_failure=on_failure)
+        for place in places:
+            # Port 0 gives each connector a port of its own.
+            if place not in ports and (opened := await self._open(place[2], on_failure)) is not None:
+                ports[place] = opened
         bound = []
         for server, connector, binding in wanted:
-            real: Binding | None = binding
-            if not binding.port:
-                # Port 0 gives each connector a port of its own, which it keeps.
-                real = known.get((server.name, connector.name)) or await self.listener.open(binding)
-            if real is not None:
+            real = binding if binding.port else ports.get((server.name, connector.name, binding))
+            if real is not None and (real in listening or not binding.port):
                 bound.append(Bound(server, connector, real))
-        return bound
+        return tuple(bound), ports
 
-    async def _look(self) -> None:
+    async def _open(
+        self, binding: Binding, on_failure: Callable[[ListenError], None] | None
+    ) -> Binding | None:
+        try:
+            return await self.listener.open(binding)
+        except ListenError as error:
+            if on_failure is None:
+                raise
+            on_failure(error)
+            return None
+
+    # -- time that passes
+
+    async def _keep_watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_INTERVAL)
             await self.refresh()
+            try:
+                await self._warn_once_a_day()
+            except Exception:
+                # The edge: a fault of ours today must not be the end of tomorrow's warnings.
+                log.exception("the daily check of the certificates failed")
 
-    async def _daily(self) -> None:
-        while True:
-            await asyncio.sleep(_DAY)
-            servers = [each.server for each in self._live.settings.servers]
-            for event in await warnings_of_the_day(self.surroundings, servers, Moment(self.now())):
-                self._write_placed(event)
+    async def _warn_once_a_day(self) -> None:
+        now = self.now()
+        # The clock of the world, since that is what certificates go by, and a machine may sleep;
+        # one that was set back must not postpone the warnings by more than a day.
+        self._warnings_due = min(self._warnings_due, now + _DAY)
+        if now < self._warnings_due:
+            return
+        self._warnings_due = now + _DAY
+        servers = [each.server for each in self._live.settings.servers]
+        for event in await warnings_of_the_day(self.surroundings, servers, Moment(now)):
+            self._write_placed(event)
 
     # -- events
 
@@ -264,8 +318,13 @@ class Receiver:
         self.event_log.write(record)
         self.journal.record_event(record)
 
+    def _sink(self, wanted: EventSink) -> Sink:
+        if isinstance(wanted, SyslogSink):
+            return Syslog(wanted.address, self._computer)
+        line_of = json_line if wanted.format == "jsonl" else event_xml(self._computer)
+        return lines_to(wanted.path, line_of, max_size=wanted.max_size, keep=wanted.keep)
 
-def _sink(wanted: EventSink) -> Sink:
-    if wanted.path is None:
-        return StandardOutput()
-    return JsonLinesFile(wanted.path, max_size=wanted.max_size, keep=wanted.keep)
+    def _computer(self, server: str | None) -> str:
+        """Return the FQDN of *server*, or of the first one for an event that belongs to none."""
+        servers = [each.server for each in self._live.settings.servers]
+        return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)

@@ -68,14 +68,14 @@ class LiveSettings:
         try:
             loaded = self._read_again()
         except ConfigError as error:
-            if found is not None and not (found.settled or force):
+            stays = _same(found, self._look())
+            if not force and not (stays and (found is None or found.settled)):
                 # It may be half written: the next look reads it again, and then it counts.
                 return Change(known, noted=self._noted)
             broken = PlacedEvent(
                 _draft(EventId.INVALID_CONNECTOR, error.lines[0]), TransportRole.HubTransport, None, None
             )
-            unmoved = found if _same(found, self._look()) else None
-            return Change(unmoved, warnings=error.lines, events=(broken,), noted=self._noted)
+            return Change(found if stays else None, warnings=error.lines, events=(broken,), noted=self._noted)
         if found is not None and found.content != loaded.octets:
             # It changed between the two readings.
             found = None

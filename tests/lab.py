@@ -2,9 +2,8 @@
 
 A test asks for the fixture ``lab`` and enters a receiver; it says only what is not as usual::
 
-    async with lab.receiver(connector={"banner": "hello"}) as receiver:
-        async with await Peer.connect(receiver.address(CONNECTOR)) as peer:
-            ...
+    async with lab.receiver(connector={"banner": "hello"}) as receiver, await greeted(receiver) as peer:
+        assert await peer.ask("NOOP") == ["250 2.0.0 OK"]
     assert lab.session()["outcome"] == "quit_without_mail"
 
 As usual: server MX1 (mx1.lab.test) with one connector, CONNECTOR, on port 0 of 127.0.0.1, that
@@ -15,10 +14,12 @@ own, which the directory names, and ``mx1.lab.test``, issued by an authority.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,11 +30,10 @@ from smtpd_anontls.certificates.issue import KeyType, issue
 from smtpd_anontls.domain.certificate import Certificate, thumbprint_of
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import load_config
-from tests.peer import PATIENCE
+from tests.peer import PATIENCE, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 SERVER = "MX1"
 FQDN = "mx1.lab.test"
@@ -91,7 +91,9 @@ class Pki:
 
     def _issued(self, name: str, first: datetime, last: datetime) -> Credentials:
         leaf = self.authority.issue_cert(name, not_before=first, not_after=last)
-        return Credentials(b"".join(pem.bytes() for pem in leaf.cert_chain_pems), leaf.private_key_pem.bytes())
+        return Credentials(
+            b"".join(pem.bytes() for pem in leaf.cert_chain_pems), leaf.private_key_pem.bytes()
+        )
 
 
 @dataclass
@@ -101,7 +103,9 @@ class Lab:
     folder: Path
     pki: Pki
     warnings: list[str] = field(default_factory=list)  # What the receiver said to its operator.
-    sessions: list[Json] = field(default_factory=list)  # All that it recorded, newest first; known when it has ended.
+    sessions: list[Json] = field(
+        default_factory=list
+    )  # All that it recorded, newest first; known when it has ended.
     events: list[Json] = field(default_factory=list)
     messages: list[Json] = field(default_factory=list)
     raw: dict[int, bytes] = field(default_factory=dict)  # The messages as they were received, by id.
@@ -139,7 +143,7 @@ class Lab:
         server: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         store: Mapping[str, str | None] | None = None,
-        directory: str | None | Mapping[str, Any] = "internal",
+        directory: str | Mapping[str, Any] | None = "internal",
     ) -> Path:
         """Write all files and return the configuration's path; every argument overlays what is usual.
 
@@ -225,10 +229,50 @@ class Lab:
 
 async def all_ended(receiver: Receiver) -> None:
     """Wait until no session runs; AssertionError where one does not end."""
-    ending = [asyncio.ensure_future(session.ended()) for session in receiver.listener.sessions]
-    if ending:
-        _, running = await asyncio.wait(ending, timeout=PATIENCE)
-        assert not running, f"{len(running)} sessions did not end"
+    await eventually(lambda: not receiver.listener.sessions)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until *holds* is true; TimeoutError where it does not become so."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def greeted(receiver: Receiver, *, receive_buffer: int | None = None) -> Peer:
+    """Return a peer of the receiver's connector that has said EHLO."""
+    peer = await Peer.connect(receiver.address(CONNECTOR), receive_buffer=receive_buffer)
+    assert (await peer.reply())[0].startswith("220 ")
+    assert (await peer.ask("EHLO edge.lab.test"))[0].startswith("250-")
+    return peer
+
+
+async def secured(receiver: Receiver, *, receive_buffer: int | None = None) -> Peer:
+    """Return a peer of the receiver's connector that has said X-ANONYMOUSTLS, and EHLO again."""
+    peer = await greeted(receiver, receive_buffer=receive_buffer)
+    assert await peer.ask("X-ANONYMOUSTLS") == ["220 2.0.0 SMTP server ready"]
+    await peer.upgrade()
+    assert (await peer.ask("EHLO edge.lab.test"))[0].startswith("250-")
+    return peer
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What a process holds: its tasks, and its sockets by their names in /proc."""
+
+    tasks: frozenset[asyncio.Task[Any]]
+    sockets: frozenset[str]
+
+    @classmethod
+    def now(cls) -> Belongings:
+        """Look."""
+        sockets = set()
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                name = str(descriptor.readlink())
+                if name.startswith("socket:"):
+                    sockets.add(name)
+        return cls(frozenset(asyncio.all_tasks()), frozenset(sockets))
 
 
 _CONNECTOR = {

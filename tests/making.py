@@ -176,6 +176,10 @@ class Select(Protocol):
         ...
 
 
+# What MemoryStore keeps for the moment.
+EPHEMERAL = certificate("MBX1", names=("MBX1", "mbx1.contoso.test"), serial=0xE)
+
+
 @dataclass
 class MemoryDirectory:
     """A directory with one answer, and the questions that it was asked."""
@@ -205,6 +209,11 @@ class MemoryStore:
         """Return every certificate."""
         self.asked.append("store: all")
         return self.certificates
+
+    async def ephemeral(self, names: Sequence[str], now: datetime) -> Certificate:  # noqa: ARG002 - of the port
+        """Return EPHEMERAL, whoever asks."""
+        self.asked.append(f"store: ephemeral {', '.join(names)}")
+        return EPHEMERAL
 
 
 def result_of(coroutine: Coroutine[Any, Any, Result]) -> Result:

@@ -7,6 +7,7 @@ which flight, and how the connection ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -50,8 +51,12 @@ class Peer:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        async with asyncio.timeout(PATIENCE):
-            await asyncio.get_running_loop().sock_connect(connection, address)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.get_running_loop().sock_connect(connection, address)
+        except BaseException:
+            connection.close()
+            raise
         return cls(connection)
 
     async def __aenter__(self) -> Self:
@@ -80,6 +85,9 @@ class Peer:
         pieces = [octets[at : at + 1] for at in range(len(octets))] if singly else [octets]
         for piece in pieces:
             await self._send_raw(piece if self.tls is None else self._encrypted(piece))
+            if singly:
+                # The other end, in the same loop, takes this one before the next is sent.
+                await asyncio.sleep(0)
 
     async def ask(self, command: str) -> list[str]:
         """Send a command line and return the reply to it."""
@@ -124,16 +132,16 @@ class Peer:
     async def rest(self) -> list[str]:
         """Return all lines up to the end of the connection, an RST counting as one."""
         lines = []
-        try:
+        with contextlib.suppress(ConnectionError):
             while (line := await self.line()) is not None:
                 lines.append(line)
-        except ConnectionError:
-            pass
         return lines
 
     # -- TLS
 
-    async def upgrade(self, context: ssl.SSLContext | None = None, *, session: ssl.SSLSession | None = None) -> None:
+    async def upgrade(
+        self, context: ssl.SSLContext | None = None, *, session: ssl.SSLSession | None = None
+    ) -> None:
         """Run the handshake."""
         await self.finish_handshake(self.begin_handshake(context, session=session))
 
@@ -142,7 +150,9 @@ class Peer:
     ) -> bytes:
         """Return the ClientHello, which is not sent yet."""
         context = context or believing_context()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="mx1.lab.test", session=session)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname="mx1.lab.test", session=session
+        )
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -179,10 +189,8 @@ class Peer:
     async def close_notify(self) -> None:
         """End TLS in order: send close_notify."""
         assert self.tls is not None
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         await self._send_raw(self._outgoing.read())
 
     # -- octets

@@ -1,17 +1,16 @@
-"""What one file of the local computer store holds: certificates and private keys, as PEM or DER.
+"""What one file of the local computer store holds: certificates and private keys, as PEM, DER or PFX.
 
 services.yaml holds neither, but what the certificates are enabled for.
 A ``.pem`` may hold several certificates and keys in any order.  Text between the blocks is a
-comment; blocks of other kinds (EC PARAMETERS, CERTIFICATE REQUEST) are passed over.
+comment; blocks of other kinds (EC PARAMETERS, CERTIFICATE REQUEST) are passed over.  A PFX file
+holds one key, its certificate, and the others of the chain.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -21,20 +20,28 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
 )
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 
+from smtpd_anontls.certificates.pem import UselessError, blocks
 from smtpd_anontls.certificates.services import SERVICES_FILE, parse_services
 from smtpd_anontls.domain.certificate import Certificate, CertificateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
+
+    from smtpd_anontls.certificates.passwords import Password
+
+PFX_SUFFIXES = (".pfx", ".p12")
 
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABEL = "PRIVATE KEY"  # Closes "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY" too.
 _ASN1_SEQUENCE = b"\x30"
-_KEY_ENDINGS = (".key", "-key.pem")
+_LONG_FORM = 0x80  # X.690 section 8.1.3.5: then the next octets hold the length.
+_KEY_ENDINGS = (".key", "-key.pem", *PFX_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +51,7 @@ class HeldCertificate:
     certificate: Certificate
     parsed: x509.Certificate = field(repr=False)
     public_key: bytes | None = field(repr=False)  # None: of a kind that is not understood.
+    lines: range | None = None  # Where it stands in a PEM text.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +60,7 @@ class HeldKey:
 
     public_key: bytes = field(repr=False)
     private_key: PrivateKeyTypes = field(repr=False)
+    lines: range | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +72,7 @@ class FileContents:
     has_unreadable_key: bool = False
     services: Mapping[str, frozenset[str]] = field(default_factory=dict)  # Of services.yaml alone.
     problems: tuple[str, ...] = ()
+    is_pfx: bool = False
 
     def leaves(self, own_keys: Collection[bytes]) -> list[HeldCertificate]:
         """Return the certificates that stand for themselves.
@@ -94,24 +104,36 @@ def unreadable(name: str, reason: str) -> FileContents:
     return FileContents(has_unreadable_key=name.lower().endswith(_KEY_ENDINGS), problems=(reason,))
 
 
-def parse(name: str, octets: bytes) -> FileContents:
-    """Return what the file *name* holds; whatever is wrong with it is among the problems."""
+def parse(name: str, octets: bytes, password: Password) -> FileContents:
+    """Return what the file *name* holds; whatever is wrong with it is among the problems.
+
+    The password counts only for what is encrypted.
+    """
     if name == SERVICES_FILE:
         services, mistakes = parse_services(octets)
         return FileContents(services=services, problems=tuple(mistakes))
-    if octets[:1] == _ASN1_SEQUENCE:
-        return _parse_der(name, octets)
+    try:
+        if name.lower().endswith(PFX_SUFFIXES) or _is_pfx(octets):
+            return _parse_pfx(octets, password)
+        if octets[:1] == _ASN1_SEQUENCE:
+            return _parse_der(name, octets, password)
+    except UselessError as error:
+        return unreadable(name, str(error))
+    return _parse_pem(name, octets, password)
+
+
+def _parse_pem(name: str, octets: bytes, password: Password) -> FileContents:
     certificates: list[HeldCertificate] = []
     keys: list[HeldKey] = []
     has_unreadable_key = False
     problems: list[str] = []
-    for block in _blocks(octets):
+    for block in blocks(octets):
         try:
             if block.label in _CERTIFICATE_LABELS:
-                certificates.append(_held_certificate(block.decoded()))
+                certificates.append(_held_certificate(block.decoded(), block.place))
             elif block.label.endswith(_KEY_LABEL):
-                keys.append(_held_key(block))
-        except _BlockError as error:
+                keys.append(_held_key(load_pem_private_key, block.text, password, block.place))
+        except UselessError as error:
             problems.append(f"line {block.line}: {error}")
             has_unreadable_key |= block.label.endswith(_KEY_LABEL)
     if not (certificates or keys or problems):
@@ -119,91 +141,109 @@ def parse(name: str, octets: bytes) -> FileContents:
     return FileContents(tuple(certificates), tuple(keys), has_unreadable_key, problems=tuple(problems))
 
 
-def _parse_der(name: str, octets: bytes) -> FileContents:
-    try:
-        if name.lower().endswith(".key"):
-            return FileContents(keys=(_loaded(lambda: load_der_private_key(octets, None)),))
-        return FileContents((_held_certificate(octets),))
-    except _BlockError as error:
-        return unreadable(name, str(error))
+def _parse_der(name: str, octets: bytes, password: Password) -> FileContents:
+    if name.lower().endswith(".key"):
+        return FileContents(keys=(_held_key(load_der_private_key, octets, password),))
+    return FileContents((_held_certificate(octets),))
 
 
-class _BlockError(Exception):
-    """A block is of no use; a clause says why and what would do."""
+def _parse_pfx(octets: bytes, password: Password) -> FileContents:
+    held = _opened(octets, password)
+    every = [held.cert, *held.additional_certs]
+    certificates = [
+        _held_certificate(each.certificate.public_bytes(Encoding.DER)) for each in every if each is not None
+    ]
+    keys = [_with_public_key(held.key)] if held.key is not None else []
+    if not (certificates or keys):
+        raise UselessError("a PFX file that holds no certificate and no private key")
+    return FileContents(tuple(certificates), tuple(keys), is_pfx=True)
 
 
-class _Block(NamedTuple):
-    """A PEM block: its label, the line of its BEGIN, and its lines; not closed where END is missing."""
-
-    label: str
-    line: int
-    lines: list[bytes]
-    closed: bool
-
-    def decoded(self) -> bytes:
-        self.check_closed()
+def _opened(octets: bytes, password: Password) -> PKCS12KeyAndCertificates:
+    """Open a PFX file; a password that it does not need does no harm."""
+    # Its own words tell a file that is none from one that the password does not open; the length
+    # alone, in its first octets, tells one that is cut off.
+    if _length_of(octets) > len(octets):
+        raise UselessError("the PFX file is cut off; copy it again")
+    closed = False
+    for secret in dict.fromkeys((None, password.octets)):
         try:
-            return base64.b64decode(b"".join(self.lines[1:-1]), validate=True)
-        except binascii.Error as error:
-            raise _BlockError(f"not base64 between BEGIN and END {self.label}") from error
-
-    def check_closed(self) -> None:
-        if not self.closed:
-            raise _BlockError(f"BEGIN {self.label} has no END; the file seems cut off")
-
-
-def _blocks(octets: bytes) -> Iterator[_Block]:
-    """Walk the PEM blocks line by line, so that no content makes it slow."""
-    block: _Block | None = None
-    for number, raw in enumerate(octets.splitlines(), start=1):
-        line = raw.strip().removeprefix(b"\xef\xbb\xbf")
-        is_boundary = line.endswith(b"-----")
-        if is_boundary and line.startswith(b"-----BEGIN "):
-            if block is not None:
-                yield block
-            block = _Block(line[11:-5].decode("ascii", "replace"), number, [line], closed=False)
-        elif block is not None:
-            block.lines.append(line)
-            if is_boundary and line == f"-----END {block.label}-----".encode():
-                yield block._replace(closed=True)
-                block = None
-    if block is not None:
-        yield block
+            with _old_certificates_are_welcome():
+                return load_pkcs12(octets, secret)
+        except UnsupportedAlgorithm as error:
+            raise UselessError("a PFX file with an encryption that is not known here") from error
+        except ValueError as error:
+            closed |= "password" in str(error)
+    if not closed:
+        raise UselessError("not a PFX file that can be understood")
+    if password.octets is None:
+        raise UselessError(f"the PFX file needs a password, and {password.problem}")
+    raise UselessError(f"the password in {password.place} does not open the PFX file; correct it")
 
 
-def _held_certificate(der: bytes) -> HeldCertificate:
+def _is_pfx(octets: bytes) -> bool:
+    """Whether it begins as a PFX file does, whatever its name: a sequence, and in it version 3 (RFC 7292)."""
+    if octets[:1] != _ASN1_SEQUENCE or not octets[1:]:
+        return False
+    content = 2 if octets[1] < _LONG_FORM else 2 + (octets[1] & 0x7F)
+    return octets[content : content + 3] == b"\x02\x01\x03"
+
+
+def _length_of(octets: bytes) -> int:
+    """Return the length that a DER sequence says it has; 0 where it says none."""
+    if octets[:1] != _ASN1_SEQUENCE or not octets[1:]:
+        return 0
+    short, more = octets[1], octets[1] & 0x7F
+    return 2 + short if short < _LONG_FORM else 2 + more + int.from_bytes(octets[2 : 2 + more])
+
+
+def _old_certificates_are_welcome() -> warnings.catch_warnings[None]:
+    # As in domain.certificate: an odd serial number of an old certificate harms nothing.
+    return warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning)
+
+
+def _held_certificate(der: bytes, lines: range | None = None) -> HeldCertificate:
     try:
         certificate = Certificate.from_der(der)
     except CertificateError as error:
-        raise _BlockError(str(error)) from error
-    with warnings.catch_warnings():
-        # As in domain.certificate: an odd serial number of an old certificate harms nothing.
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        raise UselessError(str(error)) from error
+    with _old_certificates_are_welcome():
         parsed = x509.load_der_x509_certificate(certificate.der)
     try:
         public_key = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
         public_key = None
-    return HeldCertificate(certificate, parsed, public_key)
+    return HeldCertificate(certificate, parsed, public_key, lines)
 
 
-def _held_key(block: _Block) -> HeldKey:
-    block.check_closed()
-    return _loaded(lambda: load_pem_private_key(b"\n".join(block.lines) + b"\n", None))
-
-
-def _loaded(load: Callable[[], PrivateKeyTypes]) -> HeldKey:
+def _held_key(
+    load: Callable[[bytes, bytes | None], PrivateKeyTypes],
+    octets: bytes,
+    password: Password,
+    lines: range | None = None,
+) -> HeldKey:
     try:
-        key = load()
-        public_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except TypeError as error:
-        # How cryptography says that a password is needed.
-        raise _BlockError(
-            "the private key is encrypted; store it without a password (openssl pkey -in … -out …)"
-        ) from error
+        return _with_public_key(load(octets, None), lines)
+    except TypeError:
+        pass  # How cryptography says that a password is needed.
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise _BlockError("not a private key that can be understood") from error
-    return HeldKey(public_key, key)
+        raise UselessError("not a private key that can be understood") from error
+    if password.octets is None:
+        raise UselessError(f"the private key is encrypted, and {password.problem}")
+    try:
+        return _with_public_key(load(octets, password.octets), lines)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise UselessError(
+            f"the password in {password.place} does not decrypt the private key; correct it"
+        ) from error
+
+
+def _with_public_key(key: PrivateKeyTypes, lines: range | None = None) -> HeldKey:
+    try:
+        public_key = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise UselessError("not a private key that can be understood") from error
+    return HeldKey(public_key, key, lines)
 
 
 def _is_issued_by(child: HeldCertificate, issuer: HeldCertificate) -> bool:

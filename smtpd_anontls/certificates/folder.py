@@ -16,7 +16,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpd_anontls.certificates.contents import FileContents, parse, unreadable
+from smtpd_anontls.certificates.contents import PFX_SUFFIXES, FileContents, parse, unreadable
+from smtpd_anontls.certificates.passwords import no_password
 from smtpd_anontls.certificates.services import SERVICES_FILE
 from smtpd_anontls.notation.snapshot import Stamp, UnreadableFileError, reason_of, take
 
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from smtpd_anontls.certificates.passwords import FoundPassword, PasswordSource
+
 MAX_FILES = 1000
 MAX_FILE_BYTES = 1024 * 1024  # A chain of RSA certificates and a key have some 10 KiB.
 
-_SUFFIXES = {".pem", ".crt", ".cer", ".der", ".key"}
-_NOT_READ_YET = {".pfx", ".p12"}
-_LOOKED_AT = _SUFFIXES | _NOT_READ_YET
+_SUFFIXES = {".pem", ".crt", ".cer", ".der", ".key", *PFX_SUFFIXES}
 _ATTEMPTS = 100  # In a folder that never rests, the last one has to do.
 _CONFIRMATIONS = 3
 _NO_FILES: Mapping[str, FileRead] = MappingProxyType({})
+_NOT_CONFIGURED = no_password(
+    "certificate_passwords has none for this file; add it there as {env: NAME} or {file: PATH}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class FileRead:
     settled: bool
     contents: FileContents
     digest: bytes = b""  # Of the octets; empty where they could not be read.
+    password: FoundPassword = _NOT_CONFIGURED  # Which it was read with.
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,10 @@ class FolderRead:
         read_under = {name: file.stamp for name, file in self.files.items()}
         object.__setattr__(self, "stamps", {**read_under, **self.left_out})
         object.__setattr__(self, "settled", all(file.settled for file in self.files.values()))
+
+    def has_current_passwords(self) -> bool:
+        """Whether the files would be read with the same passwords again."""
+        return all(file.password.is_current() for file in self.files.values())
 
 
 class FolderProblemError(Exception):
@@ -95,17 +104,22 @@ def is_current(folder: Path, known: FolderRead) -> bool:
         listing = scan(folder)
     except FolderProblemError as error:
         return known.problem == str(error)
-    return known.problem is None and known.settled and listing.whole and known.stamps == listing.stamps
+    if known.problem is not None or not known.settled or not listing.whole:
+        return False
+    return known.stamps == listing.stamps and known.has_current_passwords()
 
 
-def read(folder: Path, known: FolderRead) -> FolderRead:
-    """Return the folder as it is now, reading only files that are not as *known* has them."""
+def read(folder: Path, known: FolderRead, passwords: Mapping[str, PasswordSource]) -> FolderRead:
+    """Return the folder as it is now, reading only files that are not as *known* has them.
+
+    *passwords* are those of PFX files and encrypted keys, by file name.
+    """
     latest = dict(known.files)
     before = now = known
     confirmed = 0
     for _ in range(_ATTEMPTS):
         try:
-            now, whole = _read_once(folder, latest)
+            now, whole = _read_once(folder, latest, passwords)
         except FolderProblemError as error:
             return FolderRead(problem=str(error))
         # A file on its way to another name can escape a listing (readdir leaves open what it shows
@@ -118,7 +132,9 @@ def read(folder: Path, known: FolderRead) -> FolderRead:
     return now
 
 
-def _read_once(folder: Path, latest: Mapping[str, FileRead]) -> tuple[FolderRead, bool]:
+def _read_once(
+    folder: Path, latest: Mapping[str, FileRead], passwords: Mapping[str, PasswordSource]
+) -> tuple[FolderRead, bool]:
     """Return the folder, and whether no file got away between listing and reading."""
     stamps, whole = scan(folder)
     for name in latest.keys() - stamps.keys():
@@ -129,7 +145,8 @@ def _read_once(folder: Path, latest: Mapping[str, FileRead]) -> tuple[FolderRead
     files = {
         name: file
         for name in names[:MAX_FILES]
-        if (file := _read_file(folder, name, stamps[name], latest.get(name))) is not None
+        if (file := _read_file(folder / name, stamps[name], latest.get(name), passwords.get(name)))
+        is not None
     }
     left_out = {name: stamps[name] for name in names[MAX_FILES:]}
     return FolderRead(MappingProxyType(files), left_out), whole and len(files) + len(left_out) == len(names)
@@ -151,7 +168,7 @@ def _suffix(name: str) -> str:
 
 
 def _is_looked_at(name: str) -> bool:
-    if _suffix(name) not in _LOOKED_AT and name != SERVICES_FILE:
+    if _suffix(name) not in _SUFFIXES and name != SERVICES_FILE:
         return False
     return not name.startswith(".") and not name.upper().startswith("README")
 
@@ -185,23 +202,24 @@ def _stamp_at(path: Path) -> Stamp | None:
     return None if stat.S_ISDIR(status.st_mode) else Stamp.of(status)
 
 
-def _read_file(folder: Path, name: str, stamp: Stamp, before: FileRead | None) -> FileRead | None:
+def _read_file(
+    path: Path, stamp: Stamp, before: FileRead | None, source: PasswordSource | None
+) -> FileRead | None:
     """Return one file, read and parsed where *before* is not how it is; None where it has just gone."""
-    if before is not None and before.settled and before.stamp == stamp:
+    if before is not None and before.settled and before.stamp == stamp and before.password.is_current():
         return before
-    if _suffix(name) in _NOT_READ_YET:
-        reason = "PFX files are not read; openssl pkcs12 -nodes -in … -out ….pem makes one that is"
-        return _unreadable(name, stamp, reason, before)
+    found = _NOT_CONFIGURED if source is None else source.read()
     try:
-        snapshot = take(folder / name, MAX_FILE_BYTES)
+        snapshot = take(path, MAX_FILE_BYTES)
     except FileNotFoundError:
         return None
     except UnreadableFileError as error:
-        return _unreadable(name, stamp, str(error), before)
+        return _unreadable(path.name, stamp, str(error), before)
     digest = sha256(snapshot.content).digest()
-    if before is not None and before.digest == digest:
-        return replace(before, stamp=snapshot.stamp, settled=snapshot.settled)
-    return FileRead(snapshot.stamp, snapshot.settled, parse(name, snapshot.content), digest)
+    if before is not None and before.digest == digest and before.password.password == found.password:
+        return replace(before, stamp=snapshot.stamp, settled=snapshot.settled, password=found)
+    contents = parse(path.name, snapshot.content, found.password)
+    return FileRead(snapshot.stamp, snapshot.settled, contents, digest, found)
 
 
 def _unreadable(name: str, stamp: Stamp, reason: str, before: FileRead | None) -> FileRead:

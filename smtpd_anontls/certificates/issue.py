@@ -1,4 +1,4 @@
-"""Issuing a certificate such as Exchange makes for itself.
+"""Issuing a certificate such as Exchange makes for itself, and the successor of one.
 
 Subject and issuer ``CN=<NetBIOS name>``; subject alternative names NetBIOS name and FQDN; key
 usage digital signature and key encipherment; server authentication; end entity; five years.
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 import secrets
+import warnings
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -43,10 +45,10 @@ class KeyType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A new self-signed certificate and its private key."""
+    """A certificate and its private key, as they stand in a file of the store."""
 
     certificate: Certificate
-    certificate_pem: bytes = field(repr=False)
+    certificate_pem: bytes = field(repr=False)  # Its chain behind it, where there is one.
     key_pem: bytes = field(repr=False)
 
 
@@ -73,7 +75,48 @@ def issue(
         else rsa.generate_private_key(public_exponent=65537, key_size=2048)
     )
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, unique[0])])
-    certificate = (
+    names_extension = x509.SubjectAlternativeName([x509.DNSName(name) for name in unique])
+    return _self_signed(subject, names_extension, key, start, end)
+
+
+def succeed(certificate: Certificate, *, now: datetime) -> Issued:
+    """Make the successor of a self-signed certificate, with a key of its own; ValueError says why it cannot.
+
+    Subject, subject alternative names, type and size of the key are the same; valid from *now* for
+    five years.
+    """
+    with warnings.catch_warnings():
+        # As in domain.certificate: an odd serial number or name of an old certificate harms nothing.
+        warnings.simplefilter("ignore")
+        parsed = x509.load_der_x509_certificate(certificate.der)
+        subject = parsed.subject
+    try:
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        names = None  # It has none to be found by, and neither will its successor.
+    try:
+        public_key = parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        public_key = None
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    match public_key:
+        case rsa.RSAPublicKey():
+            key = rsa.generate_private_key(public_exponent=65537, key_size=public_key.key_size)
+        case ec.EllipticCurvePublicKey():
+            key = ec.generate_private_key(public_key.curve)
+        case _:
+            raise ValueError("its key is neither RSA nor of a known curve; make a new certificate instead")
+    return _self_signed(subject, names, key, now, years_after(now, YEARS_VALID))
+
+
+def _self_signed(
+    subject: x509.Name,
+    names: x509.SubjectAlternativeName | None,
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    start: datetime,
+    end: datetime,
+) -> Issued:
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -82,8 +125,11 @@ def issue(
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(_KEY_USAGE, critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in unique]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
+    certificate = (
+        builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

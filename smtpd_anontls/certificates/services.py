@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.certificate import normalized_thumbprint
-from smtpd_anontls.notation.edit import with_value
+from smtpd_anontls.notation.edit import with_value, without_keys
 from smtpd_anontls.notation.yaml12 import decode, load
 
 if TYPE_CHECKING:
@@ -81,6 +81,14 @@ def with_services(
     if not listed and not text.strip():
         text = _HEADER
     return with_value(text, [key], value), result
+
+
+def without_services(text: str, thumbprint: str) -> str:
+    """Return the text of services.yaml without the certificate; ValueError where the text is broken."""
+    listed = _mapping(text)
+    return without_keys(
+        text, {key for key in listed if isinstance(key, str) and _is_thumbprint(key, thumbprint)}
+    )
 
 
 def _mapping(text: str) -> dict[object, object]:

@@ -1,4 +1,4 @@
-"""The local computer store of one server: a folder of PEM files, as it is at this moment.
+"""The local computer store of one server: a folder of certificates and keys, as it is at this moment.
 
 Every question first compares the folder's names and stamps, a few microseconds a file, and reads
 again only what changed.  So a session sees the store as it is when the peer connects: there is no
@@ -7,9 +7,11 @@ watcher's delay to wait for, and nothing that could get out of step with the fol
 What counts in the folder:
 
 - ``*.pem``, ``*.crt``, ``*.cer``, ``*.der``: certificates, as PEM (any number of them) or DER;
-- a private key without a password, in any of these files or in a ``*.key``: it belongs to the
+- ``*.pfx``, ``*.p12``: a private key with its certificate and chain;
+- a private key in any of these files or in a ``*.key``, as PEM or DER: it belongs to the
   certificate that has its public key.  Where none has, the keys in the certificate's own file and
-  in ``x.key`` or ``x-key.pem`` beside ``x.crt`` say what is the matter;
+  in ``x.key``, ``x-key.pem`` or ``x.pfx`` beside ``x.crt`` say what is the matter;
+- the password of a PFX file or of an encrypted key is where certificate_passwords says;
 - a certificate that issued another of the same file is part of that one's chain;
 - ``services.yaml``: for which services the certificates are enabled.
 
@@ -24,17 +26,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.certificates.contexts import ContextError, server_context
-from smtpd_anontls.certificates.folder import MAX_FILES, FileRead, FolderRead, is_current, read
-from smtpd_anontls.certificates.services import SERVICES_FILE
-from smtpd_anontls.domain.certificate import KeyState, StoreCertificate
+from smtpd_anontls.certificates.entries import index
+from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
+from smtpd_anontls.certificates.folder import MAX_FILES, FolderRead, is_current, read
 from smtpd_anontls.domain.printable import printable
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
-    from smtpd_anontls.certificates.contents import FileContents, HeldCertificate, HeldKey
+    from smtpd_anontls.certificates.contents import HeldKey
+    from smtpd_anontls.certificates.entries import Entry
+    from smtpd_anontls.certificates.passwords import PasswordSource
+    from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
     from smtpd_anontls.domain.tls_policy import TlsPolicy
 
 
@@ -43,44 +49,46 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A certificate of the store, and what its contexts are made from."""
-
-    shown: StoreCertificate
-    held: HeldCertificate
-    source: FileContents
-    key: HeldKey | None  # Only one that belongs to the certificate.
-
-
-@dataclass(frozen=True, slots=True)
 class _State:
     """The folder as it was read, and its certificates by thumbprint, in the order of their files."""
 
     folder: FolderRead
-    entries: Mapping[str, _Entry]
+    entries: Mapping[str, Entry]
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A context, and what it was made from."""
 
-    entry: _Entry
+    entry: Entry
     context: ssl.SSLContext
 
-    def fits(self, entry: _Entry | None) -> bool:
+    def fits(self, entry: Entry | None) -> bool:
         """Whether neither the certificate's file nor the key's has changed since."""
         return entry is not None and self.entry.source is entry.source and self.entry.key is entry.key
 
 
-def _say_nothing(_warning: str) -> None:
+_NO_PASSWORDS: Mapping[str, PasswordSource] = MappingProxyType({})
+
+
+def say_nothing(_warning: str) -> None:
     """Take a warning that nobody asked for."""
 
 
 class LocalComputerStore:
     """The certificates of a folder, always as they are now; a broken file is one warning and harms no other."""
 
-    def __init__(self, folder: Path, *, on_warning: Callable[[str], None] = _say_nothing) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        passwords: Mapping[str, PasswordSource] = _NO_PASSWORDS,
+        ephemeral: EphemeralCertificates | None = None,
+        on_warning: Callable[[str], None] = say_nothing,
+    ) -> None:
         self._folder = folder
+        self._passwords = dict(passwords)
+        self._ephemeral = ephemeral or EphemeralCertificates()
         self._on_warning = on_warning
         self._state = _State(FolderRead(), MappingProxyType({}))
         self._contexts: dict[tuple[str, TlsPolicy], _Kept] = {}
@@ -93,6 +101,15 @@ class LocalComputerStore:
     def folder(self) -> Path:
         """The folder that it shows."""
         return self._folder
+
+    @property
+    def passwords(self) -> Mapping[str, PasswordSource]:
+        """Where the passwords of its files stand, by file name."""
+        return MappingProxyType(self._passwords)
+
+    def shows_the_same_as(self, other: LocalComputerStore) -> bool:
+        """Whether both show one folder, with passwords from the same places."""
+        return (self._folder, self._passwords) == (other._folder, other._passwords)
 
     def load(self) -> None:
         """Read the folder before the first session; StoreError where there is none, a warning where it is empty."""
@@ -112,6 +129,10 @@ class LocalComputerStore:
         """Return every certificate, in the order of the file names."""
         return [entry.shown for entry in (await self._entries()).values()]
 
+    async def ephemeral(self, names: Sequence[str], now: datetime) -> Certificate:
+        """Return the self-signed certificate for *names* that is in memory alone; the first question makes it."""
+        return (await self._ephemeral.made_for(names, now)).held.certificate
+
     async def context(self, thumbprint: str, policy: TlsPolicy) -> ssl.SSLContext:
         """Return the server context that presents this certificate; StoreError where it cannot be loaded.
 
@@ -128,15 +149,15 @@ class LocalComputerStore:
                     self._contexts[wanted] = kept
         return kept.context
 
-    def _usable(self, thumbprint: str, entries: Mapping[str, _Entry]) -> tuple[_Entry, HeldKey]:
-        entry = entries.get(thumbprint.upper())
+    def _usable(self, thumbprint: str, entries: Mapping[str, Entry]) -> tuple[Entry, HeldKey]:
+        entry = entries.get(thumbprint.upper()) or self._ephemeral.find(thumbprint.upper())
         if entry is None:
             raise StoreError(f"the local computer store holds no certificate with thumbprint {thumbprint}")
         if entry.key is None:
             raise StoreError(f"{entry.shown.file} holds {thumbprint}, but it {entry.shown.key.value}")
         return entry, entry.key
 
-    async def _entries(self) -> Mapping[str, _Entry]:
+    async def _entries(self) -> Mapping[str, Entry]:
         """Return what the folder holds now; callers that find it changed share one reading."""
         if is_current(self._folder, self._state.folder):
             return self._state.entries
@@ -153,14 +174,16 @@ class LocalComputerStore:
 
     def _read(self, known: _State) -> _State:
         """Read what is not as *known* has it; touches nothing of the store, so that a thread may do it."""
-        folder = read(self._folder, known.folder)
-        return _State(folder, _index(folder.files))
+        folder = read(self._folder, known.folder, self._passwords)
+        return _State(folder, index({name: file.contents for name, file in folder.files.items()}))
 
     def _take(self, state: _State) -> None:
         """Let *state* be the store's, drop contexts of what is gone, and say what is newly wrong."""
         before, self._state = self._state, state
         self._contexts = {
-            wanted: kept for wanted, kept in self._contexts.items() if kept.fits(state.entries.get(wanted[0]))
+            wanted: kept
+            for wanted, kept in self._contexts.items()
+            if kept.fits(state.entries.get(wanted[0]) or self._ephemeral.find(wanted[0]))
         }
         if state.folder.problem is not None and state.folder.problem != before.folder.problem:
             self._warn(f"{state.folder.problem}; until then no certificate can be loaded")
@@ -176,44 +199,9 @@ class LocalComputerStore:
         self._on_warning(printable(f"{self._folder.name or self._folder}: {warning}"))
 
 
-def _build(entry: _Entry, key: HeldKey, policy: TlsPolicy) -> ssl.SSLContext:
+def _build(entry: Entry, key: HeldKey, policy: TlsPolicy) -> ssl.SSLContext:
     chain = [held.parsed for held in entry.source.chain_of(entry.held)]
     try:
         return server_context(chain, key.private_key, policy)
     except ContextError as error:
         raise StoreError(f"{entry.shown.file}: {error}") from error
-
-
-def _index(files: Mapping[str, FileRead]) -> Mapping[str, _Entry]:
-    """Return the certificates by thumbprint; of two copies the one beside its key, else the first by name."""
-    keys: dict[bytes, HeldKey] = {}
-    for file in files.values():
-        for held_key in file.contents.keys:
-            keys.setdefault(held_key.public_key, held_key)
-    services = files[SERVICES_FILE].contents.services if SERVICES_FILE in files else {}
-
-    entries: dict[str, _Entry] = {}
-    for name, file in files.items():
-        for held in file.contents.leaves(keys):
-            thumbprint = held.certificate.thumbprint
-            key = keys.get(held.public_key or b"")
-            copy = entries.get(thumbprint)
-            if copy is not None and (key not in file.contents.keys or copy.key in copy.source.keys):
-                continue
-            state = KeyState.USABLE if key is not None else _why_no_key(name, file.contents, files)
-            shown = StoreCertificate(held.certificate, state, services.get(thumbprint), name)
-            entries[thumbprint] = _Entry(shown, held, file.contents, key)
-    return MappingProxyType(entries)
-
-
-def _why_no_key(name: str, contents: FileContents, files: Mapping[str, FileRead]) -> KeyState:
-    """Say why a certificate of this file has no key, from the keys that seem meant for it."""
-    stem = name.rpartition(".")[0]
-    beside = [files[other].contents for other in (f"{stem}.key", f"{stem}-key.pem") if other in files]
-    meant = (contents, *beside)
-    if any(each.has_unreadable_key for each in meant):
-        return KeyState.UNREADABLE
-    # A key of another certificate in the same file is in its place.
-    claimed = {held.public_key for held in contents.certificates}
-    strays = [key for each in meant for key in each.keys if key.public_key not in claimed]
-    return KeyState.MISMATCH if strays else KeyState.MISSING

@@ -1,4 +1,4 @@
-"""Writing to a local computer store: a new certificate, and the services it is enabled for.
+"""Writing to a local computer store: a certificate with its key, and the services it is enabled for.
 
 A certificate appears in the folder whole or not at all, with its key readable by its owner alone.
 """
@@ -61,22 +61,26 @@ def enable(folder: Path, thumbprint: str, services: Collection[str]) -> frozense
     return _list(folder, plain, services, unlisted=UNLISTED)
 
 
+def services_text(path: Path) -> str:
+    """Return the text of services.yaml, empty where there is none; StoreError where it cannot be read."""
+    try:
+        return decode(take(path, MAX_FILE_BYTES).content)
+    except FileNotFoundError:
+        return ""
+    except (UnreadableFileError, YamlError) as error:
+        raise StoreError(printable(f"{path}: {error}")) from error
+
+
 def _list(
     folder: Path, thumbprint: str, services: Collection[str], *, unlisted: frozenset[str]
 ) -> frozenset[str]:
     path = folder / SERVICES_FILE
     _make_folder(folder)
     try:
-        text = decode(take(path, MAX_FILE_BYTES).content)
-    except FileNotFoundError:
-        text = ""
-    except (UnreadableFileError, YamlError) as error:
-        raise StoreError(printable(f"{path}: {error}")) from error
-    try:
-        text, result = with_services(text, thumbprint, services, unlisted=unlisted)
+        text, result = with_services(services_text(path), thumbprint, services, unlisted=unlisted)
     except ValueError as error:
         raise StoreError(printable(f"{path}: {error}")) from error
-    with _saying_why_not(path):
+    with saying_why_not(path):
         write_atomically(path, text)
     return result
 
@@ -88,17 +92,17 @@ def _file_name(server: str, issued: Issued, suffix: str) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    with _saying_why_not(folder):
+    with saying_why_not(folder):
         folder.mkdir(mode=_FOLDER_OWNER_ONLY, parents=True, exist_ok=True)
 
 
 def _write_new(folder: Path, name: str, content: bytes) -> Path:
     """Write a file that is not there yet, so that it appears whole and lasts."""
     _make_folder(folder)
-    path = folder / name
+    path = free_path(folder / name)
     # Hidden, so that the store passes it over until it is complete.
     temporary = folder / f".{name}.{secrets.token_hex(4)}"
-    with _saying_why_not(path):
+    with saying_why_not(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
@@ -109,11 +113,21 @@ def _write_new(folder: Path, name: str, content: bytes) -> Path:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(folder)
+        sync_folder(folder)
     return path
 
 
-def _sync_folder(folder: Path) -> None:
+def free_path(path: Path) -> Path:
+    """Return *path*, or where something has that name already, the first of ``x-2.pem``, ``x-3.pem`` … that is free."""
+    free, number = path, 1
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* last, those that came and those that went."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -122,7 +136,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _saying_why_not(path: Path) -> Iterator[None]:
+def saying_why_not(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of *path* into a StoreError."""
     try:
         yield
     except OSError as error:

@@ -4,78 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from smtpd_anontls.certificates.issue import KeyType, issue
-from smtpd_anontls.certificates.services import known_service
-from smtpd_anontls.certificates.store import LocalComputerStore, StoreError
+from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.certificates.writing import enable, write_certificate
+from smtpd_anontls.cli.certificate_changes import import_certificate, remove_certificate, renew_certificate
 from smtpd_anontls.cli.common import (
     CommandError,
     Common,
     ExitCode,
+    OneOf,
     choose_server,
     common_options,
-    store_error,
+    program,
 )
-from smtpd_anontls.cli.output import diagnose, say, say_json, say_json_lines, table
+from smtpd_anontls.cli.groups import Command, CommandGroup
+from smtpd_anontls.cli.output import (
+    NOTHING,
+    Column,
+    diagnose,
+    say,
+    say_json,
+    say_json_lines,
+    say_verbatim,
+    table,
+)
+from smtpd_anontls.cli.stores import Place, document, server_option, services_of
 from smtpd_anontls.directory.file import DirectoryError, FileDirectory
-from smtpd_anontls.domain.certificate import normalized_thumbprint
-from smtpd_anontls.domain.directory_value import Named
+from smtpd_anontls.domain.certificate import KeyState, normalized_thumbprint
 from smtpd_anontls.domain.instants import rfc3339_seconds
 from smtpd_anontls.provisioning import DEFAULT_SERVICES, names_of
 from smtpd_anontls.selection.outcome import certificate_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from smtpd_anontls.domain.certificate import StoreCertificate
     from smtpd_anontls.domain.connectors import Server
-    from smtpd_anontls.settings.values import Loaded
 
 _SMTP = "SMTP"
-_server_option = click.option(
-    "--server", metavar="NAME", help="Which server; needed where there are several."
-)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A server's store and the directory."""
-
-    server: Server
-    folder: Path
-    store: LocalComputerStore
-    directory: FileDirectory
-
-    @classmethod
-    def of(cls, loaded: Loaded, server: Server) -> _Place:
-        settings = next(each for each in loaded.settings.servers if each.server == server)
-        folder = settings.certificate_store
-        return cls(
-            server,
-            folder,
-            LocalComputerStore(folder, on_warning=_warn),
-            FileDirectory(loaded.settings.directory.path, on_warning=_warn),
-        )
-
-    async def current(self) -> StoreCertificate | None:
-        """Return the internal transport certificate that the directory names, where the store holds it."""
-        answer = await self.directory.internal_tls_certificate(self.server.name)
-        return await self.store.find(answer.thumbprint) if isinstance(answer, Named) else None
-
-
-@click.group()
+@click.group(cls=CommandGroup, short_help="The local computer store of each server.")
 def certificate() -> None:
-    """Work with the local computer store (Get-, New-, Enable-ExchangeCertificate)."""
+    """Work with the local computer store (Get-, New-, Import-, Enable-, Remove-ExchangeCertificate)."""
 
 
-@certificate.command("list")
-@_server_option
+@click.command("list", cls=Command)
+@server_option
 @common_options
 def list_certificates(common: Common, *, server: str | None) -> None:
     """List the certificates of one server's store, or of all."""
@@ -84,61 +62,45 @@ def list_certificates(common: Common, *, server: str | None) -> None:
     now = datetime.now(UTC)
     documents, rows = [], []
     for owner in servers:
-        place = _Place.of(loaded, owner)
-        held, named = asyncio.run(_held_and_named(place))
+        place = Place.of(loaded, owner)
+        held, named = asyncio.run(place.held_and_named())
         for one in sorted(held, key=lambda c: c.file):
             internal = named == one.certificate.thumbprint
-            documents.append(_document(one, owner, internal_transport=internal))
+            documents.append(document(one, owner, internal_transport=internal))
             rows.append(_row(one, owner, now, internal_transport=internal))
     if common.as_json:
         say_json_lines(documents)
         return
     columns = (
-        "Server",
-        "Thumbprint",
-        "Subject",
-        "Valid from",
-        "Valid to",
-        "Services",
-        "Private key",
-        "Status",
-        "File",
+        Column("Server"),
+        Column("Thumbprint"),
+        Column("Subject", leaves=1),
+        Column("Valid from", leaves=4),
+        Column("Valid to"),
+        Column("Services", leaves=2),
+        Column("Private key", leaves=3),
+        Column("Status", wraps=True),
+        Column("File", leaves=5),
     )
-    table(columns, rows, marks={"expired": "red", "no": "red"})
-
-
-async def _held_and_named(place: _Place) -> tuple[list[StoreCertificate], str | None]:
-    try:
-        place.store.load()
-    except StoreError as error:
-        raise store_error(error) from error
-    answer = await place.directory.internal_tls_certificate(place.server.name)
-    return list(await place.store.all()), answer.thumbprint if isinstance(answer, Named) else None
-
-
-def _document(one: StoreCertificate, server: Server, *, internal_transport: bool) -> dict[str, object]:
-    return {
-        **certificate_json(one.certificate),
-        "server": server.name,
-        "file": one.file,
-        "private_key": one.key.name.lower(),
-        "services": None if one.services is None else sorted(one.services),
-        "internal_transport": internal_transport,
-    }
+    if rows:
+        table(columns, rows, marks={"expired": "red", "none": "red", "valid": "green"})
+    else:
+        say(f"The store is empty. To make a certificate: {program()} certificate new")
 
 
 def _row(
     one: StoreCertificate, server: Server, now: datetime, *, internal_transport: bool
 ) -> tuple[str, ...]:
     certificate = one.certificate
-    status = (
-        "expired"
-        if certificate.is_expired(now)
-        else "not yet valid"
-        if certificate.is_not_yet_valid(now)
-        else ""
-    )
-    internal = "internal transport" if internal_transport else ""
+    status = []
+    if certificate.is_expired(now):
+        status.append("expired")
+    if certificate.is_not_yet_valid(now):
+        status.append("not yet valid")
+    if one.key is not KeyState.USABLE:
+        status.append(one.key.value)
+    if internal_transport:
+        status.append("internal transport")
     services = "not listed: SMTP" if one.services is None else ", ".join(sorted(one.services)) or "none"
     return (
         server.name,
@@ -147,15 +109,15 @@ def _row(
         rfc3339_seconds(certificate.not_before)[:10],
         rfc3339_seconds(certificate.not_after)[:10],
         services,
-        "yes" if one.key.name == "USABLE" else one.key.name.lower(),
-        ", ".join(filter(None, (status, internal))) or "valid",
+        "yes" if one.key is KeyState.USABLE else one.key.name.lower(),
+        ", ".join(status) or "valid",
         one.file,
     )
 
 
-@certificate.command("new")
-@_server_option
-@click.option("--key-type", type=click.Choice([k.value for k in KeyType]), default="rsa", show_default=True)
+@click.command("new", cls=Command)
+@server_option
+@click.option("--key-type", type=OneOf(*KeyType), default="rsa", show_default=True)
 @common_options
 def new(common: Common, *, server: str | None, key_type: str) -> None:
     """Make a self-signed certificate as New-ExchangeCertificate does by default.
@@ -163,7 +125,7 @@ def new(common: Common, *, server: str | None, key_type: str) -> None:
     RSA 2048 (or P-256), five years, CN and SAN from the server's NetBIOS name and FQDN.
     """
     loaded = common.load()
-    place = _Place.of(loaded, choose_server(loaded, server))
+    place = Place.of(loaded, choose_server(loaded, server))
     try:
         issued = issue(names_of(place.server), now=datetime.now(UTC), key_type=KeyType(key_type))
         path = write_certificate(place.folder, place.server.name, issued, services=DEFAULT_SERVICES)
@@ -177,35 +139,29 @@ def new(common: Common, *, server: str | None, key_type: str) -> None:
         f"Made {thumbprint} in {path.name}: {issued.certificate.subject}, {', '.join(names_of(place.server))}"
     )
     say("The directory does not name it yet. To make it the internal transport certificate:")
-    say(f"  smtpd-anontls certificate enable {thumbprint} --services SMTP --server {place.server.name}")
+    say_verbatim(f"  {place.invocation(common, f'certificate enable {thumbprint} --services SMTP')}")
 
 
-@certificate.command("enable")
+@click.command("enable", cls=Command)
 @click.argument("thumbprint")
 @click.option(
     "--services", required=True, metavar="SMTP[,IIS…]", help="Services to enable; none is taken away."
 )
 @click.option("--force", is_flag=True, help="Replace the current default certificate without asking.")
-@_server_option
+@server_option
 @common_options
 def enable_certificate(
     common: Common, *, thumbprint: str, services: str, force: bool, server: str | None
 ) -> None:
     """Enable a certificate for services; with SMTP, write it to the directory (Enable-ExchangeCertificate)."""
     loaded = common.load()
-    place = _Place.of(loaded, choose_server(loaded, server))
+    place = Place.of(loaded, choose_server(loaded, server))
     try:
-        wanted = [known_service(name.strip()) for name in services.split(",") if name.strip()]
+        wanted = services_of(services)
         plain = normalized_thumbprint(thumbprint)
     except ValueError as error:
         raise CommandError(str(error), ExitCode.BAD_USAGE) from error
-    found, current = asyncio.run(_found_and_current(place, plain))
-    if found is None:
-        raise CommandError(
-            f"{place.server.name}: the local computer store holds no certificate with thumbprint {plain}; "
-            "`smtpd-anontls certificate list` shows those it has",
-            ExitCode.NOT_AS_IT_SHOULD_BE,
-        )
+    found, current = asyncio.run(place.found_and_current(common, plain))
     replace = _SMTP in wanted and (force or current is None or current == found or _confirm(current, found))
     try:
         enabled = enable(place.folder, plain, wanted)
@@ -219,16 +175,6 @@ def enable_certificate(
     say(f"{plain} is enabled for {', '.join(sorted(enabled)) or 'no service'}.")
     if replace:
         say(f"msExchServerInternalTLSCert of {place.server.name} names it now; the next session presents it.")
-
-
-async def _found_and_current(
-    place: _Place, thumbprint: str
-) -> tuple[StoreCertificate | None, StoreCertificate | None]:
-    try:
-        place.store.load()
-    except StoreError as error:
-        raise store_error(error) from error
-    return await place.store.find(thumbprint), await place.current()
 
 
 def _confirm(current: StoreCertificate, new: StoreCertificate) -> bool:
@@ -246,17 +192,24 @@ def _confirm(current: StoreCertificate, new: StoreCertificate) -> bool:
     return click.confirm("Replace it?", default=True, err=True)
 
 
-def _warn(text: str) -> None:
-    diagnose(f"warning: {text}")
+for _command in (
+    list_certificates,
+    new,
+    import_certificate,
+    renew_certificate,
+    enable_certificate,
+    remove_certificate,
+):
+    certificate.add_command(_command)
 
 
-@click.group("transport-service")
+@click.group("transport-service", cls=CommandGroup, short_help="What the directory says of each server.")
 def transport_service() -> None:
     """Show what the directory says of the servers (Get-TransportService)."""
 
 
-@transport_service.command("show")
-@_server_option
+@transport_service.command("show", cls=Command)
+@server_option
 @common_options
 def show_transport_service(common: Common, *, server: str | None) -> None:
     """Show msExchServerInternalTLSCert of each server as it is found."""
@@ -274,13 +227,20 @@ def show_transport_service(common: Common, *, server: str | None) -> None:
     rows = [
         (
             str(each["server"]),
+            str(each["thumbprint"] or NOTHING),
+            str(each["reason"] or ("readable" if each["thumbprint"] else "not set")),
+            str(each["value_form"] or NOTHING),
+            str(each["friendly_name"] or NOTHING),
             str(each["dn"]),
-            str(each["thumbprint"] or "-"),
-            str(each["value_form"] or "-"),
-            str(each["friendly_name"] or "-"),
-            "readable" if each["readable"] and each["thumbprint"] else str(each["reason"] or "not set"),
         )
         for each in objects
     ]
-    columns = ("Server", "Object", "InternalTransportCertificateThumbprint", "Form", "Friendly name", "State")
+    columns = (
+        Column("Server"),
+        Column("InternalTransportCertificateThumbprint"),
+        Column("State", wraps=True),
+        Column("Form", leaves=1),
+        Column("Friendly name", leaves=2),
+        Column("Object", leaves=3),
+    )
     table(columns, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shlex
@@ -88,12 +89,10 @@ class Common:
     def _config_option(self) -> str:
         if self.config is None:
             return ""
-        try:
+        with contextlib.suppress(ConfigError, OSError):
             usual = find(None, os.environ).path
-        except ConfigError:
-            usual = None
-        if usual is not None and usual.exists() and usual.samefile(self.config):
-            return ""
+            if usual is not None and usual.samefile(self.config):
+                return ""
         return f" --config {shlex.quote(str(self.config))}"
 
 

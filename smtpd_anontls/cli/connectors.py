@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import click
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, choose_connectors, common_options
-from smtpd_anontls.cli.output import diagnose, say, say_json, say_json_lines, table
-from smtpd_anontls.domain.connectors import ReceiveConnector
+from smtpd_anontls.cli.groups import Command, CommandGroup, Option
+from smtpd_anontls.cli.output import (
+    NOTHING,
+    Column,
+    diagnose,
+    say,
+    say_facts,
+    say_json,
+    say_json_lines,
+    table,
+)
+from smtpd_anontls.domain.connectors import Bytes, Limit, ReceiveConnector, Seconds
 from smtpd_anontls.domain.flags import ExchangeFlag
 from smtpd_anontls.settings.edit import set_connector_properties
 from smtpd_anontls.settings.load import ConfigError, editable_config
@@ -22,14 +32,80 @@ if TYPE_CHECKING:
 
 _server_option = click.option("--server", metavar="NAME", help="Only on this server.")
 _NAME = "name"
+_KINDS = get_type_hints(ReceiveConnector)
+
+# Under which heading of the help a property stands, in this order; the properties below a heading
+# keep the order of ReceiveConnector.
+_HEADINGS = {
+    "TLS and authentication": (
+        "auth_mechanism",
+        "permission_groups",
+        "tls_certificate_name",
+        "suppress_x_anonymous_tls",
+        "starttls_certificate",
+        "require_tls",
+        "request_client_certificate",
+        "domain_secure_enabled",
+        "enable_auth_gssapi",
+        "extended_protection_policy",
+    ),
+    "Which sessions it takes": (
+        "enabled",
+        "transport_role",
+        "bindings",
+        "remote_ip_ranges",
+        "proxy_protocol",
+        "trusted_proxies",
+    ),
+    "What it says": (
+        "fqdn",
+        "banner",
+        "comment",
+        "protocol_logging_level",
+        "require_ehlo_domain",
+        "size_enabled",
+        "pipelining_enabled",
+        "enhanced_status_codes_enabled",
+        "eight_bit_mime_enabled",
+        "delivery_status_notification_enabled",
+        "chunking_enabled",
+        "binary_mime_enabled",
+        "smtp_utf8_enabled",
+    ),
+    "Messages": (
+        "max_message_size",
+        "max_header_size",
+        "max_recipients_per_message",
+        "max_hop_count",
+        "max_local_hop_count",
+        "bare_linefeed_rejection_enabled",
+        "long_addresses_enabled",
+        "orar_enabled",
+        "unknown_mail_parameters",
+    ),
+    "Limits of sessions": (
+        "max_protocol_errors",
+        "max_logon_failures",
+        "max_inbound_connection",
+        "max_inbound_connection_per_source",
+        "max_inbound_connection_percentage_per_source",
+        "message_rate_limit",
+        "message_rate_source",
+        "connection_timeout",
+        "connection_inactivity_timeout",
+        "tarpit_interval",
+        "auth_tarpit_interval",
+    ),
+}
+_HEADING_OF = {name: heading for heading, names in _HEADINGS.items() for name in names}
 
 
-@click.group()
+@click.group(cls=CommandGroup, short_help="Receive connectors in the configuration.")
 def connector() -> None:
-    """Work with Receive connectors."""
+    """Work with the Receive connectors of the configuration (Get-, Set-ReceiveConnector)."""
 
 
-@connector.command("list")
+@connector.command("list", cls=Command)
 @_server_option
 @common_options
 def list_connectors(common: Common, *, server: str | None) -> None:
@@ -42,7 +118,7 @@ def list_connectors(common: Common, *, server: str | None) -> None:
         (
             owner.name,
             each.name,
-            ", ".join(map(str, each.bindings)) or "-",
+            ", ".join(map(str, each.bindings)) or NOTHING,
             ", ".join(map(str, each.remote_ip_ranges)),
             str(each.auth_mechanism),
             each.transport_role.value,
@@ -50,11 +126,19 @@ def list_connectors(common: Common, *, server: str | None) -> None:
         )
         for owner, each in chosen
     ]
-    columns = ("Server", "Name", "Bindings", "RemoteIPRanges", "AuthMechanism", "TransportRole", "Enabled")
+    columns = (
+        Column("Server"),
+        Column("Name"),
+        Column("Bindings", wraps=True),
+        Column("RemoteIPRanges", leaves=2),
+        Column("AuthMechanism", wraps=True),
+        Column("TransportRole", leaves=1),
+        Column("Enabled"),
+    )
     table(columns, rows, marks={"no": "yellow"})
 
 
-@connector.command("show")
+@connector.command("show", cls=Command)
 @click.argument("name")
 @_server_option
 @common_options
@@ -64,10 +148,12 @@ def show_connector(common: Common, *, name: str, server: str | None) -> None:
     if common.as_json:
         say_json_lines(_document(owner, each) for owner, each in chosen)
         return
-    for owner, each in chosen:
+    for number, (owner, each) in enumerate(chosen):
+        if number:
+            say()
         say(f"{owner.name}: {each.name}", style="bold")
-        table(("Property", "Value"), [(key, _shown(value)) for key, value in _document(owner, each).items()])
-        say()
+        properties = {key: _shown(value) for key, value in _document(owner, each).items()}
+        say_facts(properties.items(), indent="  ")
 
 
 def _document(owner: Server, each: ReceiveConnector) -> dict[str, Any]:
@@ -97,20 +183,36 @@ def _shown(value: object) -> str:
             return str(value)
 
 
+def _metavar(kind: Any) -> str:
+    """Return how a value of *kind* is written."""
+    if kind is bool:
+        return "true|false"
+    if isinstance(kind, type) and issubclass(kind, ExchangeFlag):
+        return "WORD,..."
+    if get_origin(kind) is tuple:
+        return "VALUE,..."
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "|".join(str(member.value) for member in kind)
+    return {Bytes: "SIZE", Seconds: "TIME", int: "N", Limit: "N|unlimited"}.get(kind, "TEXT")
+
+
 def _property_options(command: Callable[..., None]) -> Callable[..., None]:
-    for field in reversed(fields(ReceiveConnector)):
-        if field.name == _NAME:
-            continue
+    headings = list(_HEADINGS)
+    properties = [each for each in fields(ReceiveConnector) if each.name != _NAME]
+    # The last option that decorates a command comes first in its help.
+    for field in sorted(properties, key=lambda f: headings.index(_HEADING_OF[f.name]), reverse=True):
         command = click.option(
             f"--{field.name.replace('_', '-')}",
             field.name,
-            metavar="VALUE",
+            metavar=_metavar(_KINDS[field.name]),
             help=str(field.metadata["doc"]),
+            cls=Option,
+            heading=_HEADING_OF[field.name],
         )(command)
     return command
 
 
-@connector.command("set")
+@connector.command("set", cls=Command)
 @click.argument("name")
 @_server_option
 @_property_options

@@ -11,6 +11,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+COMMON = "Options of every command"
+
+
+class OneOf(click.ParamType[str]):
+    """One of several words, in any case; the value has the spelling that stands here."""
+
+    name = "word"
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Return what the help shows in the place of a value."""
+        return "|".join(self._words)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word that is meant."""
+        for word in self._words:
+            if word.casefold() == str(value).casefold():
+                return word
+        self.fail(f"{value!r} is not one of {', '.join(self._words)}", param, ctx)
+
+
 class CommandGroup(click.Group):
     """A group whose commands stand in their own order, under headings; a misspelt one is told the nearest."""
 
@@ -79,6 +102,3 @@ class Command(click.Command):
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
-
-
-COMMON = "Options of every command"

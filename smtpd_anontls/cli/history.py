@@ -7,9 +7,22 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from rich.text import Text
 
-from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options
-from smtpd_anontls.cli.output import say, say_json, say_json_lines, table
+from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
+from smtpd_anontls.cli.groups import Command, CommandGroup
+from smtpd_anontls.cli.output import (
+    NOTHING,
+    Column,
+    say,
+    say_facts,
+    say_json,
+    say_json_lines,
+    say_verbatim,
+    short_time,
+    table,
+)
+from smtpd_anontls.cli.selections import say_step
 from smtpd_anontls.domain.filters import Filter
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.reader import JournalReader
@@ -18,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 R = TypeVar("R")
+
+_HIGHEST_ID = 2**63 - 1  # Of a database.
 
 _MARKS = {
     "completed": "green",
@@ -43,8 +58,10 @@ _MESSAGE_FILTERS = (
 )
 
 
-def _filtered(*filters: tuple[str, str]) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a list command ``--limit`` and filters; it receives a Filter."""
+def _filtered(
+    *filters: tuple[str, str], numbered: bool = True
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a list command ``--limit`` and filters; it receives a Filter.  Its ids are numbers or not."""
 
     def decorate(command: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(command)
@@ -52,15 +69,24 @@ def _filtered(*filters: tuple[str, str]) -> Callable[[Callable[..., R]], Callabl
             terms = {name: options.pop(name.replace("-", "_")) for name, _ in filters}
             try:
                 wanted = Filter.read({name.replace("-", "_"): text for name, text in terms.items()})
+                if numbered:
+                    wanted.since_number()
             except ValueError as error:
-                raise CommandError(f"--{error}", ExitCode.BAD_USAGE) from error
+                # It begins with the name of the term, which the option writes with a hyphen.
+                term, colon, why = str(error).partition(":")
+                raise CommandError(f"--{term.replace('_', '-')}{colon}{why}", ExitCode.BAD_USAGE) from error
             return command(common, wanted=wanted, **options)
 
         result: Callable[..., R] = wrapped
         for name, explanation in reversed(filters):
             result = click.option(f"--{name}", metavar="TEXT", help=explanation)(result)
         limit = click.option(
-            "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N"
+            "--limit",
+            type=click.IntRange(1, 100_000),
+            default=50,
+            show_default=True,
+            metavar="N",
+            help="How many at most.",
         )
         return limit(result)
 
@@ -90,14 +116,19 @@ def _reading(command: Callable[..., R]) -> Callable[..., R]:
     return wrapped
 
 
-@click.group()
+@click.group(cls=CommandGroup, short_help="Sessions: selections, TLS facts, transcript.")
 def session() -> None:
     """Look at what happened in each session, failed ones included."""
 
 
-@session.command("list")
+@session.command("list", cls=Command)
 @common_options
-@_filtered(*_PLACE_FILTERS, ("outcome", "Only with this outcome."), ("remote", "Peer address; * allowed."))
+@_filtered(
+    *_PLACE_FILTERS,
+    ("outcome", "Only with this outcome."),
+    ("remote", "Peer address; * allowed."),
+    numbered=False,
+)
 @_reading
 def list_sessions(common: Common, *, wanted: Filter, limit: int) -> None:
     """List sessions, the newest first."""
@@ -108,25 +139,35 @@ def list_sessions(common: Common, *, wanted: Filter, limit: int) -> None:
     rows = [
         (
             each["id"],
-            each["started"],
-            each["connector"] or "-",
+            short_time(each["started"]),
+            each["connector"] or NOTHING,
             each["remote"],
-            _tls_in_short(each),
+            each["verb"] or NOTHING,
+            _protocol(each) or NOTHING,
             str(len(each["messages"])),
-            ", ".join(map(str, each["event_ids"])) or "-",
+            ", ".join(map(str, each["event_ids"])) or NOTHING,
             each["outcome"] or "running",
         )
         for each in sessions
     ]
-    table(
-        ("Session", "Started", "Connector", "Peer", "TLS", "Messages", "Events", "Outcome"),
-        rows,
-        marks=_MARKS,
+    columns = (
+        Column("Session"),
+        Column("Started (UTC)"),
+        Column("Connector", leaves=4),
+        Column("Peer", leaves=3),
+        Column("TLS"),
+        Column("Protocol", leaves=5),
+        Column("Messages", leaves=2),
+        Column("Events", leaves=1),
+        Column("Outcome"),
     )
-    _say_if_none(rows, "No session yet. Try: smtpd-anontls probe 127.0.0.1:2525")
+    if rows:
+        table(columns, rows, marks=_MARKS)
+    else:
+        say(f"No such session yet. To make one: {program()} probe 127.0.0.1:2525")
 
 
-@session.command("show")
+@session.command("show", cls=Command)
 @click.argument("session_id", metavar="ID")
 @common_options
 @_reading
@@ -139,21 +180,21 @@ def show_session(common: Common, *, session_id: str) -> None:
         say_json(found)
         return
     say(f"Session {found['id']}", style="bold")
-    for label, value in _session_facts(found):
-        say(f"  {label:<12} {value}")
+    say_facts(_session_facts(found), indent="  ")
     for selection in found["selections"]:
         _show_stored_selection(selection)
     say("\nTranscript", style="bold")
     for row in found["transcript"]:
         style = {"C": "", "S": "cyan", "*": "magenta"}[row["mark"]]
-        say(f"  {row['offset_ms']:>7} ms  {row['mark']}: {row['text']}", style=style)
+        label = Text(f"  {row['offset_ms']:>7} ms  {row['mark']}: ", style=style)
+        say(row["text"], style=style, label=label)
 
 
 def _session_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("peer", f"{found['remote']} to {found['local']}"),
         ("time", f"{found['started']} to {found['ended'] or 'now'}"),
-        ("server", found["server"] or "-"),
+        ("server", found["server"] or NOTHING),
         ("connector", f"{found['connector'] or 'none'}: {found['connector_detail']}"),
         ("outcome", f"{found['outcome'] or 'running'}: {found['outcome_detail']}"),
     ]
@@ -184,25 +225,26 @@ def _show_stored_selection(selection: dict[str, Any]) -> None:
     result = "advertised" if selection["advertised"] else "not advertised"
     say(f"\n{selection['verb']}: {result}", style="bold")
     for step in selection["steps"]:
-        answer = "yes" if step["passed"] else "no"
-        say(f"  {answer:<4}{step['step']:<18} {step['detail']}", style="" if step["passed"] else "yellow")
+        say_step(step["step"], step["detail"], passed=step["passed"])
 
 
 def _tls_in_short(each: dict[str, Any]) -> str:
+    return f"{each['verb']} {_protocol(each)}"
+
+
+def _protocol(each: dict[str, Any]) -> str:
     tls = each["tls"]
     if tls is None:
-        return "-"
-    if tls["failure"]:
-        return f"{tls['verb']} failed"
-    return f"{tls['verb']} {tls['version']} {tls['cipher']}"
+        return ""
+    return "failed" if tls["failure"] else f"{tls['version']} {tls['cipher']}"
 
 
-@click.group()
+@click.group(cls=CommandGroup, short_help="The messages that were taken.")
 def message() -> None:
     """Look at the messages that were taken."""
 
 
-@message.command("list")
+@message.command("list", cls=Command)
 @common_options
 @_filtered(*_PLACE_FILTERS, *_MESSAGE_FILTERS)
 @_reading
@@ -215,22 +257,35 @@ def list_messages(common: Common, *, wanted: Filter, limit: int) -> None:
     rows = [
         (
             str(each["id"]),
-            each["time"],
+            short_time(each["time"]),
             each["sender"] or "<>",
             ", ".join(each["recipients"]),
             each["subject"] or "",
             str(each["size"]),
-            each["verb"] or "-",
+            each["verb"] or NOTHING,
             each["session_id"],
         )
         for each in messages
     ]
-    table(("Id", "Time", "From", "To", "Subject", "Bytes", "TLS", "Session"), rows)
-    _say_if_none(rows, "No message yet. Try: swaks --server 127.0.0.1:2525 --tls --to b@contoso.test")
+    columns = (
+        Column("Id"),
+        Column("Time (UTC)"),
+        Column("From", wraps=True),
+        Column("To", wraps=True),
+        Column("Subject", wraps=True),
+        Column("Bytes", leaves=3),
+        Column("TLS", leaves=2),
+        Column("Session", leaves=1),
+    )
+    if rows:
+        table(columns, rows)
+    else:
+        target = "--server 127.0.0.1:2525 --tls --from a@example.test --to b@contoso.test"
+        say(f"No such message yet. To send one: swaks {target}")
 
 
-@message.command("show")
-@click.argument("message_id", metavar="ID", type=int)
+@message.command("show", cls=Command)
+@click.argument("message_id", metavar="ID", type=click.IntRange(0, _HIGHEST_ID))
 @click.option("--raw", is_flag=True, help="Write the message to stdout, byte for byte as it was received.")
 @common_options
 @_reading
@@ -249,22 +304,20 @@ def show_message(common: Common, *, message_id: int, raw: bool) -> None:
         say_json(found)
         return
     say(f"Message {found['id']}", style="bold")
-    for label, value in (
+    recipients = zip(found["recipients"], found["recipient_parameters"], strict=False)
+    facts = (
         ("time", found["time"]),
         ("connector", f"{found['server']}: {found['connector']}"),
         ("session", found["session_id"]),
         ("from", _with_parameters(found["sender"] or "<>", found["mail_parameters"])),
-        *(
-            ("to", _with_parameters(recipient, given))
-            for recipient, given in zip(found["recipients"], found["recipient_parameters"], strict=False)
-        ),
+        *(("to", _with_parameters(recipient, given)) for recipient, given in recipients),
         ("TLS", found["verb"] or "none"),
         ("size", f"{found['size']} bytes"),
-    ):
-        say(f"  {label:<12} {value}")
+    )
+    say_facts(facts, indent="  ")
     say()
     for line in content.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n"):
-        say(f"  {line}")
+        say_verbatim(f"  {line}")
 
 
 def _with_parameters(address: str, given: dict[str, str | None]) -> str:
@@ -272,12 +325,12 @@ def _with_parameters(address: str, given: dict[str, str | None]) -> str:
     return " ".join([address, *shown])
 
 
-@click.group()
+@click.group(cls=CommandGroup, short_help="The events of the Application log.")
 def event() -> None:
     """Look at the events of the Application log (Event Viewer)."""
 
 
-@event.command("list")
+@event.command("list", cls=Command)
 @common_options
 @_filtered(*_PLACE_FILTERS, ("event-id", "Only with this event id, such as 12015."))
 @_reading
@@ -289,20 +342,26 @@ def list_events(common: Common, *, wanted: Filter, limit: int) -> None:
         return
     rows = [
         (
-            each["time"],
+            short_time(each["time"]),
             each["level"],
             str(each["event_id"]),
-            each["server"] or "-",
-            each["connector"] or "-",
+            each["server"] or NOTHING,
+            each["connector"] or NOTHING,
             each["session_id"] or "at start",
             each["message"],
         )
         for each in events
     ]
-    table(("Time", "Level", "Event", "Server", "Connector", "Session", "Message"), rows, marks=_MARKS)
-    _say_if_none(rows, "No event yet: nothing was wrong with a certificate.")
-
-
-def _say_if_none(rows: list[Any], hint: str) -> None:
-    if not rows:
-        say(hint)
+    columns = (
+        Column("Time (UTC)"),
+        Column("Level"),
+        Column("Event"),
+        Column("Server"),
+        Column("Connector", leaves=2),
+        Column("Session", leaves=1),
+        Column("Message", below=True),
+    )
+    if rows:
+        table(columns, rows, marks=_MARKS)
+    else:
+        say("No such event yet: nothing was wrong with a certificate.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options
-from smtpd_anontls.cli.output import say, say_json
+from smtpd_anontls.cli.groups import Command, OneOf
+from smtpd_anontls.cli.output import say_facts, say_json
 from smtpd_anontls.client.conversation import local_name
 from smtpd_anontls.client.errors import ClientError
 from smtpd_anontls.client.probe import ProbeOptions, probe
@@ -22,7 +23,7 @@ from smtpd_anontls.domain.tls_policy import TlsVersion
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_VERSIONS = click.Choice([version.value for version in TlsVersion], case_sensitive=False)
+_VERSIONS = OneOf(*(version.value for version in TlsVersion))
 _NO_VERB = "none"
 
 
@@ -39,7 +40,12 @@ class _TargetType(click.ParamType[Target]):
 def _tls_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option(
-            "--timeout", type=float, default=30.0, show_default=True, metavar="S", help="For everything."
+            "--timeout",
+            type=float,
+            default=30.0,
+            show_default=True,
+            metavar="S",
+            help="Seconds for everything together.",
         ),
         click.option(
             "--tls-max", type=_VERSIONS, default="TLSv1.3", show_default=True, help="Newest TLS to offer."
@@ -53,11 +59,11 @@ def _tls_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command("probe")
+@click.command("probe", cls=Command, short_help="Connect, upgrade to TLS, and say what the answers mean.")
 @click.argument("target", type=_TargetType(), metavar="HOST[:PORT]")
 @click.option(
     "--verb",
-    type=click.Choice([*(verb.value for verb in TlsVerb), _NO_VERB], case_sensitive=False),
+    type=OneOf(*TlsVerb, _NO_VERB),
     default=TlsVerb.X_ANONYMOUSTLS.value,
     show_default=True,
     help="How to upgrade; none: banner and EHLO only.",
@@ -86,7 +92,7 @@ def probe_command(
     try:
         options = ProbeOptions(
             ehlo=ehlo or local_name(),
-            verb=None if verb.lower() == _NO_VERB else TlsVerb(verb.upper()),
+            verb=None if verb == _NO_VERB else TlsVerb(verb),
             expect_thumbprint=expect_thumbprint,
             tls_min=TlsVersion(tls_min),
             tls_max=TlsVersion(tls_max),
@@ -98,18 +104,15 @@ def probe_command(
     if common.as_json:
         say_json(result.as_json())
     else:
-        rows = result.rows()
-        width = max(len(label) for label, _ in rows)
-        for label, value in rows:
-            say(f"{label:<{width}}  {value}")
+        say_facts(result.rows())
     raise SystemExit(result.exit_code)
 
 
-@click.command("tunnel")
+@click.command("tunnel", cls=Command, short_help="Upgrade, then join stdin and stdout to the session.")
 @click.argument("target", type=_TargetType(), metavar="HOST[:PORT]")
 @click.option(
     "--verb",
-    type=click.Choice([verb.value for verb in TlsVerb], case_sensitive=False),
+    type=OneOf(*TlsVerb),
     default=TlsVerb.X_ANONYMOUSTLS.value,
     show_default=True,
     help="How to upgrade.",
@@ -126,14 +129,17 @@ def tunnel_command(
     tls_max: str,
     timeout: float,
 ) -> None:
-    """Upgrade, then join stdin and stdout to the session: swaks --pipe 'smtpd-anontls tunnel host:port'."""
+    """Upgrade, then join stdin and stdout to the session, which begins with the banner.
+
+    For swaks: swaks --pipe 'smtpd-anontls tunnel host:port' --to b@contoso.test
+    """
     try:
         code = tunnel(
             target,
             ehlo=ehlo or local_name(),
             stdin=sys.stdin.fileno(),
             stdout=sys.stdout.fileno(),
-            verb=TlsVerb(verb.upper()),
+            verb=TlsVerb(verb),
             offer=TlsOffer(TlsVersion(tls_min), TlsVersion(tls_max)),
             timeout=timeout,
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _GAP = "  "
 # Columns whose words may wrap get no narrower than this, and sentences no narrower than that.
-_NARROWEST_COLUMN = 14
+_NARROWEST_COLUMN = 18
 _NARROWEST_SENTENCE = 24
 # What a table shows where there is nothing to show.
 NOTHING = "-"
@@ -108,7 +108,8 @@ def table(
         below = [i for i in everything if columns[i].below]
         kept = _fitting(columns, widths, [i for i in everything if i not in below], console.width)
     if kept is not None:
-        _print_table(console, columns, cells, marks or {}, _shrunk(columns, widths, kept, console), below)
+        shown = _shrunk(columns, widths, kept, console)
+        _print_table(columns, cells, shown, marks=marks or {}, below=below)
     elif otherwise is not None:
         otherwise()
     else:
@@ -168,13 +169,15 @@ def _shrunk(
 
 
 def _print_table(
-    console: Console,
     columns: Sequence[Column],
     cells: Sequence[Row],
-    marks: Mapping[str, str],
     widths: Mapping[int, int],
+    *,
+    marks: Mapping[str, str],
     below: Sequence[int],
 ) -> None:
+    console = Console(highlight=False)
+
     def row_of(texts: Row, style_of: Callable[[str], str]) -> None:
         parts = [
             Text(texts[i], style=style_of(texts[i])).wrap(console, width)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import (
@@ -18,8 +19,10 @@ from smtpd_anontls.cli.common import (
     common_options,
     store_error,
 )
-from smtpd_anontls.cli.output import diagnose, say, say_json, table
+from smtpd_anontls.cli.groups import Command, OneOf
+from smtpd_anontls.cli.output import NOTHING, Column, diagnose, say, say_json, table
 from smtpd_anontls.deciding import Surroundings, select_at_start
+from smtpd_anontls.directory.file import DirectoryError
 from smtpd_anontls.domain.endpoints import Binding, parse_address
 from smtpd_anontls.domain.events import CATALOGUE
 from smtpd_anontls.domain.instants import rfc3339_seconds
@@ -29,12 +32,14 @@ from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.selection.validity import Moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import Loaded
 
 
-@click.command()
+@click.command(cls=Command, short_help="Run the selections as at service start; exit 1 on a problem.")
 @common_options
 def check(common: Common) -> None:
     """Validate the configuration and run the selections as at service start.
@@ -58,28 +63,26 @@ def check(common: Common) -> None:
             },
         )
     else:
-        selection_table([selection for _, selection in selections])
+        selection_table(selections)
         say()
         for event in events:
             kind = CATALOGUE[event.draft.event_id]
             where = event.server if event.connector is None else f"{event.server}: {event.connector}"
-            say(f"would write event {kind.event_id.value} ({kind.level.value}) for {where}")
+            say(f"{kind.event_id.value} ({kind.level.value}) for {where}", label="would write event ")
         for why in problems:
-            say(f"problem: {why}", style="red")
+            say(why, style="red", label=Text("problem: ", style="red"))
         if not problems:
             say("Every connector can do what its AuthMechanism asks.", style="green")
     if problems:
         raise SystemExit(ExitCode.NOT_AS_IT_SHOULD_BE)
 
 
-@click.command()
+@click.command(cls=Command, short_help="Show step by step which certificate a session would get, and why.")
 @click.option("--server", metavar="NAME", help="Only the connectors of this server.")
 @click.option("--connector", metavar="NAME", help="Only this connector.")
 @click.option("--remote-ip", metavar="IP", help="The connector that would take this peer.")
 @click.option("--local", metavar="ADDR:PORT", help="Where the peer would connect to; with --remote-ip.")
-@click.option(
-    "--verb", type=click.Choice([v.value for v in TlsVerb], case_sensitive=False), help="Only this verb."
-)
+@click.option("--verb", type=OneOf(*TlsVerb), help="Only this verb.")
 @click.option("--at", "at", type=Instant(), metavar="TIME", help="As if it were this time: 2027-06-01.")
 @click.option("--startup", is_flag=True, help="As at service start, not as in a session.")
 @common_options
@@ -101,7 +104,7 @@ def explain(
         chosen = _taking(chosen, remote_ip, local, quiet=common.as_json)
     elif local is not None:
         raise CommandError("--local goes with --remote-ip: say which peer connects there", ExitCode.BAD_USAGE)
-    verbs = [TlsVerb(verb.upper())] if verb else list(TlsVerb)
+    verbs = [TlsVerb(verb)] if verb else list(TlsVerb)
     surroundings = surroundings_of(loaded)
     moment = Moment(at or datetime.now(UTC), at_start=startup)
 
@@ -120,13 +123,14 @@ def explain(
 
 
 def surroundings_of(loaded: Loaded) -> Surroundings:
-    """Return what the selections ask, with each store read once; a store that cannot be read ends the command."""
+    """Return what the selections ask, read once; a store or directory that cannot be read ends the command."""
     surroundings = Surroundings.of(loaded.settings, on_warning=lambda text: diagnose(f"warning: {text}"))
     try:
-        for store in surroundings.stores.values():
-            store.load()
+        surroundings.load(each.server for each in loaded.settings.servers)
     except StoreError as error:
         raise store_error(error) from error
+    except DirectoryError as error:
+        raise CommandError(str(error), ExitCode.UNREACHABLE) from error
     return surroundings
 
 
@@ -169,41 +173,77 @@ def _taking(
     return taking
 
 
-def selection_table(selections: list[Selection]) -> None:
-    """Print one row a selection: is the verb advertised, with which certificate, and what would be written."""
-    rows = []
-    for selection in selections:
-        certificate = selection.certificate
-        rows.append(
-            (
-                selection.server,
-                selection.connector,
-                selection.verb.value,
-                "yes" if selection.advertised else "no",
-                certificate.thumbprint if certificate else "-",
-                rfc3339_seconds(certificate.not_after) if certificate else "-",
-                ", ".join(map(str, selection.event_ids)) or "-",
-            ),
+def selection_table(selections: Iterable[tuple[ReceiveConnector, Selection]]) -> None:
+    """Print a row for each selection: is the verb advertised, with which certificate, and what would be written."""
+    selections = list(selections)
+    rows = [
+        (
+            selection.server,
+            selection.connector,
+            selection.verb.value,
+            "yes" if selection.advertised else "no",
+            selection.certificate.thumbprint if selection.certificate else NOTHING,
+            rfc3339_seconds(selection.certificate.not_after)[:10] if selection.certificate else NOTHING,
+            ", ".join(map(str, selection.event_ids)) or NOTHING,
         )
-    columns = ("Server", "Connector", "Verb", "Advertised", "Thumbprint", "Expires", "Events")
-    table(columns, rows, marks={"yes": "green", "no": "red"})
+        for _, selection in selections
+    ]
+    names = ("Server", "Connector", "Verb", "Advertised", "Thumbprint", "Expires", "Events")
+    marks = {"yes": "green", "no": "red"}
+    table([Column(name) for name in names], rows, marks=marks, otherwise=lambda: overview(selections))
+
+
+def overview(
+    selections: Iterable[tuple[ReceiveConnector, Selection]],
+    places: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Print each connector, *places* of it, and below it what it would do with each verb, and why."""
+    last = None
+    for connector, selection in selections:
+        here = (selection.server, selection.connector)
+        if here != last:
+            place = (places or {}).get(here, "")
+            say(f"{selection.server}: {selection.connector}{place}", style="bold")
+            last = here
+        if selection.advertised:
+            answer = ("yes", "green")
+        else:
+            # What AuthMechanism does not ask for is no fault.
+            answer = ("no", "red" if problem(selection, connector) else "dim")
+        label = Text.assemble(f"  {selection.verb.value:<16}", (f"{answer[0]:<5}", answer[1]))
+        say(_in_short(selection), label=label)
+
+
+def _in_short(selection: Selection) -> str:
+    """Say in one sentence what was chosen or why nothing, and the events."""
+    last = selection.steps[-1]
+    certificate = selection.certificate
+    if certificate is None:
+        result = last.detail
+    elif last.passed:
+        result = f"{certificate.thumbprint} until {rfc3339_seconds(certificate.not_after)[:10]}"
+    else:
+        result = f"{certificate.thumbprint}, {last.detail}"
+    events = "".join(f"; event {number}" for number in selection.event_ids)
+    return f"{result}{events}"
 
 
 def show_selection(selection: Selection) -> None:
     """Print a selection's steps and its result."""
-    say(f"{selection.server}: {selection.connector}: {selection.verb.value}", style="bold")
+    verb = selection.verb.value
+    say(f"{selection.server}: {selection.connector}: {verb}", style="bold")
     for step in selection.steps:
-        say(
-            f"  {'yes' if step.passed else 'no ':<4}{step.step:<18} {step.detail}",
-            style="" if step.passed else "yellow",
-        )
+        say_step(step.step, step.detail, passed=step.passed)
     if selection.certificate is None:
-        say(f"  => {selection.verb.value} is not advertised, no certificate is loaded", style="red")
+        say(f"{verb} is not advertised, no certificate is loaded", style="red", label="  => ")
     else:
-        say(
-            f"  => {selection.verb.value} is advertised with {selection.certificate.thumbprint}",
-            style="green",
-        )
+        say(f"{verb} is advertised with {selection.certificate.thumbprint}", style="green", label="  => ")
     for draft in selection.events:
         kind = CATALOGUE[draft.event_id]
-        say(f"  => event {kind.event_id.value} ({kind.level.value}): {kind.message(draft.inserts)}")
+        say(f"event {kind.event_id.value} ({kind.level.value}): {kind.message(draft.inserts)}", label="  => ")
+
+
+def say_step(name: str, detail: str, *, passed: bool) -> None:
+    """Print one step: the answer to its question, its name, its sentence."""
+    style = "" if passed else "yellow"
+    say(detail, style=style, label=Text(f"  {'yes' if passed else 'no':<5}{name:<19}", style=style))

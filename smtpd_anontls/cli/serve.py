@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -12,42 +13,49 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpd_anontls.certificates.store import StoreError
-from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options
-from smtpd_anontls.cli.output import diagnose, say
-from smtpd_anontls.cli.selections import selection_table
+from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
+from smtpd_anontls.cli.groups import Command
+from smtpd_anontls.cli.output import diagnose, say, say_json, say_verbatim
+from smtpd_anontls.cli.selections import overview
+from smtpd_anontls.directory.file import DirectoryError
 from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.eventlog.log import EventLogError
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
-from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.smtp.listener import ListenError
 
 if TYPE_CHECKING:
     from smtpd_anontls.settings.values import Loaded
 
 
-@click.command()
+_CANNOT_START = (StoreError, DirectoryError, ProvisioningError, ListenError, JournalError, EventLogError)
+
+
+@click.command(cls=Command, short_help="Run the receiver until SIGINT or SIGTERM.")
 @common_options
 def serve(common: Common) -> None:
-    """Run the receiver until SIGINT or SIGTERM; SIGHUP reads the configuration again."""
+    """Run the receiver until SIGINT or SIGTERM; SIGHUP reads the configuration again.
+
+    A change of the configuration, the directory or the store needs no signal: the next session sees
+    it.  With --json, one object on stdout says where it listens, once it does.
+    """
     loaded = common.load(findings_stop=True)
     _set_up_logging()
     try:
-        asyncio.run(_serve(loaded))
-    except (StoreError, ProvisioningError) as error:
-        raise CommandError(str(error), ExitCode.BAD_USAGE) from error
-    except (ListenError, JournalError, EventLogError) as error:
+        asyncio.run(_serve(common, loaded))
+    except _CANNOT_START as error:
         raise CommandError(str(error), ExitCode.UNREACHABLE) from error
 
 
-async def _serve(loaded: Loaded) -> None:
+async def _serve(common: Common, loaded: Loaded) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with Receiver(loaded, on_warning=_warn, on_made=say) as receiver:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+    # Before the start, which may take seconds to make certificates: no signal ends it half done.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Receiver(loaded, on_warning=_warn, on_made=diagnose if common.as_json else say) as receiver:
         running: set[asyncio.Task[None]] = set()
 
         def reload() -> None:
@@ -56,7 +64,11 @@ async def _serve(loaded: Loaded) -> None:
             task.add_done_callback(running.discard)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
-        _introduce(receiver)
+        if common.as_json:
+            say_json(_as_json(receiver))
+        else:
+            _introduce(common, receiver)
+        sys.stdout.flush()
         await stop.wait()
         diagnose("stopping: open transactions get to finish")
     diagnose("stopped")
@@ -66,25 +78,35 @@ def _warn(text: str) -> None:
     diagnose(f"warning: {text}")
 
 
-def _introduce(receiver: Receiver) -> None:
+def _as_json(receiver: Receiver) -> dict[str, object]:
+    listening = [
+        {
+            "server": bound.server.name,
+            "connector": bound.connector.name,
+            "address": str(bound.binding.address),
+            "port": bound.binding.port,
+        }
+        for bound in receiver.bound
+    ]
+    selections = [selection.as_json() for _, selection in receiver.selections_at_start]
+    return {"listening": listening, "selections": selections}
+
+
+def _introduce(common: Common, receiver: Receiver) -> None:
     """Print where it listens, what it would advertise and why, and what to try."""
+    bindings: dict[tuple[str, str], list[str]] = {}
     for bound in receiver.bound:
-        say(f"listening on {bound.binding}: {bound.server.name}: {bound.connector.name}", style="bold")
+        bindings.setdefault((bound.server.name, bound.connector.name), []).append(str(bound.binding))
+    places = {key: f" on {' and '.join(each)}" for key, each in bindings.items()}
+    overview(receiver.selections_at_start, places)
     say()
-    selections = [selection for _, selection in receiver.selections_at_start]
-    selection_table(selections)
-    say()
-    for connector, selection in receiver.selections_at_start:
-        if (why := problem(selection, connector)) is not None:
-            say(f"not advertised: {why}", style="yellow")
     if not receiver.bound:
-        say("No connector listens.", style="red")
+        say("No connector listens: each is disabled or has no binding.", style="red")
         return
-    _suggest(receiver)
-    sys.stdout.flush()
+    _suggest(common, receiver)
 
 
-def _suggest(receiver: Receiver) -> None:
+def _suggest(common: Common, receiver: Receiver) -> None:
     advertised = {(s.server, s.connector, s.verb) for _, s in receiver.selections_at_start if s.advertised}
     best = next(
         (
@@ -94,13 +116,16 @@ def _suggest(receiver: Receiver) -> None:
         ),
         receiver.bound[0],
     )
-    target, port = str(best.binding), best.binding.port
-    mail = "--from a@example.test --to b@contoso.test"
-    say("Three commands to try:", style="bold")
-    say(f"  swaks {mail} --pipe 'smtpd-anontls tunnel {target}'")
-    say(f"  openssl s_client -connect {target} -starttls smtp -name client.test </dev/null")
-    say(f"  smtpd-anontls probe {target}")
-    say(f"Then: smtpd-anontls session list, message list, event list. Port {port} stays open until Ctrl-C.")
+    target = str(best.binding)
+    tunnel = shlex.quote(f"{program()} tunnel {target}")
+    say("Three commands to try, in another terminal:", style="bold")
+    say_verbatim(f"  {program()} probe {target}")
+    say_verbatim(f"  swaks --from a@example.test --to b@contoso.test --pipe {tunnel}")
+    say_verbatim(f"  openssl s_client -connect {target} -starttls smtp -name client.test </dev/null")
+    say("What happened then:", style="bold")
+    for command in ("session list", "message list", "event list"):
+        say_verbatim(f"  {common.invocation(command)}")
+    say("Ctrl-C stops it.")
 
 
 class _OneLine(logging.Formatter):

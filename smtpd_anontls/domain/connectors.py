@@ -57,9 +57,12 @@ class ReceiveConnector:
     enabled: bool = _property(True, "A disabled connector takes no session.")
     transport_role: TransportRole = _property(
         TransportRole.FrontendTransport,
-        "FrontendTransport or HubTransport; decides the source of its events.",
+        "FrontendTransport or HubTransport; decides which service its events name as their source.",
     )
-    bindings: tuple[Binding, ...] = _property((), "Local addresses and ports, for example 127.0.0.1:2525.")
+    bindings: tuple[Binding, ...] = _property(
+        (),
+        "Local addresses and ports, for example 127.0.0.1:2525 or [::]:25; without any it takes no session.",
+    )
     remote_ip_ranges: tuple[RemoteIPRange, ...] = _property(
         EVERY_ADDRESS,
         "Peers that it takes: addresses, ranges, CIDR. The most specific range of all connectors wins.",
@@ -71,11 +74,13 @@ class ReceiveConnector:
     )
     permission_groups: PermissionGroups = _property(
         PermissionGroups(0),
-        "Any of AnonymousUsers, ExchangeUsers, ExchangeServers, ExchangeLegacyServers, Partners, Custom; or None.",
+        "Any of AnonymousUsers, ExchangeUsers, ExchangeServers, ExchangeLegacyServers, Partners, Custom; or None. "
+        "Without AnonymousUsers a sender that has not authenticated is refused.",
     )
     fqdn: str | None = _property(
         None,
-        "Name in banner, EHLO and the STARTTLS selection. null: the server's FQDN.",
+        "Name in banner, EHLO and the STARTTLS selection. null: the server's FQDN. With ExchangeServer it must be "
+        "the server's FQDN, its NetBIOS name or null.",
     )
     tls_certificate_name: str | None = _property(
         None,
@@ -97,18 +102,20 @@ class ReceiveConnector:
     comment: str = _property("", "Free text.")
     protocol_logging_level: ProtocolLoggingLevel = _property(
         ProtocolLoggingLevel.Verbose,
-        "Verbose or None. Exchange's own default is None except on Default Frontend.",
+        "Whether the protocol log has its sessions: Verbose or None. Exchange's own default is None except on Default Frontend.",
     )
     max_message_size: Bytes = _property(Bytes(36 * 1024 * 1024), "Largest message, advertised as SIZE.")
     max_header_size: Bytes = _property(Bytes(256 * 1024), "Largest header section of a message.")
-    max_recipients_per_message: int = _property(200, "Recipients of one message.")
+    max_recipients_per_message: int = _property(
+        200, "Recipients of one message; what lies behind is refused for this time."
+    )
     max_hop_count: int = _property(60, "Received headers before a message counts as looping.")
     max_local_hop_count: int = _property(
         5, "Received headers of this server before a message counts as looping."
     )
     max_protocol_errors: Limit = _property(5, "Protocol errors before the session is closed.")
     max_logon_failures: int = _property(3, "Failed logons before the session is closed.")
-    max_inbound_connection: Limit = _property(5000, "Sessions at once.")
+    max_inbound_connection: Limit = _property(5000, "Sessions at once on this connector.")
     max_inbound_connection_per_source: Limit = _property(20, "Sessions at once from one address.")
     max_inbound_connection_percentage_per_source: int = _property(
         2,
@@ -120,7 +127,9 @@ class ReceiveConnector:
         "What message_rate_limit counts by: IPAddress, User, All or None.",
     )
     connection_timeout: Seconds = _property(Seconds(600), "Longest life of a session, active or not.")
-    connection_inactivity_timeout: Seconds = _property(Seconds(300), "Longest silence of a peer.")
+    connection_inactivity_timeout: Seconds = _property(
+        Seconds(300), "Longest silence of a peer; less than connection_timeout."
+    )
     tarpit_interval: Seconds = _property(Seconds(5), "Delay of a 5xx reply to an anonymous peer.")
     auth_tarpit_interval: Seconds = _property(Seconds(5), "Delay after a failed logon.")
     size_enabled: SizeEnabled = _property(
@@ -159,6 +168,7 @@ class ReceiveConnector:
 NOT_YET_HONOURED: Mapping[str, object] = MappingProxyType(
     {
         "require_ehlo_domain": False,
+        "protocol_logging_level": ProtocolLoggingLevel.NotUsed,
         "max_header_size": None,
         "max_hop_count": None,
         "max_local_hop_count": None,
@@ -197,6 +207,12 @@ class Server:
     role: ServerRole = ServerRole.Mailbox
     connectors: tuple[ReceiveConnector, ...] = ()
     expiry_warning_days: int = 30
+    ephemeral_fallback: bool = False  # Whether a certificate made for the moment stands in (12024).
+
+    @property
+    def own_names(self) -> tuple[str, str]:
+        """The names of the certificates that it makes for itself: NetBIOS name first, then the FQDN."""
+        return self.name, self.fqdn
 
     def fqdn_of(self, connector: ReceiveConnector) -> str:
         """Return the name that *connector* uses in banner and EHLO: its FQDN, else the server's."""

@@ -30,6 +30,7 @@ class EventId(IntEnum):
     STARTTLS_EXPIRED = 12016
     EXPIRES_SOON = 12017
     STARTTLS_EXPIRES_SOON = 12018
+    EPHEMERAL_FALLBACK = 12024
 
 
 class Level(StrEnum):
@@ -148,6 +149,20 @@ _EVERY = (
         "STARTTLSCertificateExpiresSoon",
         "The STARTTLS certificate will expire soon: subject: %1, thumbprint: %2, hours remaining: %3. Run the "
         "New-ExchangeCertificate cmdlet to create a new certificate.",
+    ),
+    EventType(
+        EventId.EPHEMERAL_FALLBACK,
+        Level.INFORMATION,
+        Category.TRANSPORT_SERVICE,
+        "CannotLoadInternalTransportCertificateFallbackEphemeralCertificate",
+        "Microsoft Exchange could not load the certificate with thumbprint of %1 from the personal store on the local "
+        "computer. This certificate was configured for authentication with other Exchange servers. Mail flow to other "
+        "Exchange servers could be affected by this error. If the certificate with this thumbprint still exists in the "
+        "personal store, run Enable-ExchangeCertificate %1 -services SMTP to resolve the issue. If the certificate "
+        "does not exist in the personal store, restore it from backup by using the Import-ExchangeCertificate cmdlet, "
+        "or create a new certificate for the FQDN or the server enabled for SMTP by running the following command: "
+        "New-ExchangeCertificate -DomainName serverfqdn -Services SMTP. Meanwhile, an ephemeral, self-signed "
+        "certificate with thumbprint %2 is being used.",
     ),
     EventType(
         EventId.INVALID_CONNECTOR,

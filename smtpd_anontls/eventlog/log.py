@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from contextlib import suppress
@@ -20,6 +21,14 @@ class EventLogError(Exception):
     """A sink cannot be opened at start; the text is one line for a person."""
 
 
+class NotNowError(OSError):
+    """A sink cannot take an event now; it will be offered again after *wait* seconds."""
+
+    def __init__(self, wait: float, why: str) -> None:
+        super().__init__(errno.EAGAIN, why)
+        self.wait = wait
+
+
 class Sink(Protocol):
     """Where events go, written by one thread."""
 
@@ -33,7 +42,10 @@ class Sink(Protocol):
         ...
 
     def write(self, record: EventRecord) -> None:
-        """Write one event, opening again what was lost; OSError: the event is not written."""
+        """Write one event, opening again what was lost; OSError: the event is not written.
+
+        NotNowError: it is not written yet, and is offered again; those behind it wait.
+        """
         ...
 
     def close(self) -> None:
@@ -44,8 +56,8 @@ class Sink(Protocol):
 class EventLog:
     """Hands each event to every sink, each in a thread of its own.
 
-    A sink that fails drops events, with one warning until it works again.  *on_warning* is
-    called from those threads.
+    A sink that fails drops events, one that is away lets them wait; either with one warning until it
+    works again.  *on_warning* is called from those threads.
     """
 
     def __init__(self, sinks: Sequence[Sink], on_warning: Callable[[str], None]) -> None:
@@ -84,6 +96,7 @@ class _Feeder:
         self._on_warning = on_warning
         self._waiting: queue.Queue[EventRecord | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name=f"event log {sink.name}", daemon=True)
+        self._stopping = threading.Event()
         self._lost = 0
         self._failing = False
         self._overflowing = False
@@ -102,26 +115,48 @@ class _Feeder:
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
+        self._stopping.set()
         self._waiting.put_nowait(None)
         self._thread.join(CLOSING_TIMEOUT)
         if self._thread.is_alive():
             self._warn(f"does not get on; events lost: {self._waiting.qsize() - 1}")
 
     def _run(self) -> None:
+        unreached = 0
         while (record := self._waiting.get()) is not None:
             try:
-                self.sink.write(record)
+                self._write(record)
+            except NotNowError:
+                unreached += 1
             except Exception as error:  # noqa: BLE001 - nothing that a sink does ends its thread.
                 self._lost += 1
-                if not self._failing:
-                    self._failing = True
-                    self._warn(f"cannot be written, events are dropped: {_why(error)}")
+                self._fails("cannot be written, events are dropped", error)
             else:
                 if self._failing:
                     self._failing = False
                     self._warn(f"is written again; events dropped: {self._lost}")
                     self._lost = 0
+        if unreached:
+            self._warn(f"was not reached before the end; events lost: {unreached}")
         self.sink.close()
+
+    def _write(self, record: EventRecord) -> None:
+        """Write *record*, however long its sink is away; NotNowError: the end has come first."""
+        while True:
+            try:
+                self.sink.write(record)
+            except NotNowError as error:
+                self._fails("cannot be reached, events wait", error)
+                if self._stopping.is_set():
+                    raise
+                self._stopping.wait(error.wait)
+            else:
+                return
+
+    def _fails(self, how: str, error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            self._warn(f"{how}: {_why(error)}")
 
     def _warn(self, text: str) -> None:
         with suppress(Exception):  # A warning that fails ends neither the thread nor a session.

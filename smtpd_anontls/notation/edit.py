@@ -22,7 +22,7 @@ from smtpd_anontls.notation.places import AliasInTheWayError, Kind, Place, place
 from smtpd_anontls.notation.write import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -56,6 +56,31 @@ def with_value(text: str, path: Sequence[str | int], value: object) -> str:
     raise EditError(f"{_shown(path)} cannot be changed in place; edit the file by hand")
 
 
+def without_keys(text: str, keys: Collection[str]) -> str:
+    """Return *text*, a mapping, without *keys* and with every other line as it was.
+
+    A comment behind a value goes with it; one on a line of its own stays.  YamlError where *text*
+    cannot be read, EditError where the change cannot be made.
+    """
+    document = yaml12.load(text)
+    left_out = [position for position, key in enumerate(document or {}) if key in keys]
+    if not left_out:
+        return text
+    wanted = {key: value for key, value in document.items() if key not in keys}
+    mark = text[: text.startswith(_BYTE_ORDER_MARK)]
+    body = text.removeprefix(mark)
+    with contextlib.suppress(YAMLError, yaml12.YamlError):
+        place = place_of_document(body)
+        assert place is not None
+        for position in reversed(left_out):
+            start, end = _pair_place(body, place, position)
+            body = body[:start] + body[end:]
+        # A mapping on lines of its own that has lost them all is nothing, which means the same.
+        if repr(yaml12.load(body) or {}) == repr(wanted):
+            return mark + body
+    raise EditError(f"{', '.join(sorted(keys))} cannot be taken out; edit the file by hand")
+
+
 def value_text(text: str, path: Sequence[str | int]) -> str | None:
     """Return how the value at *path* is written in *text*, or None where there is none."""
     document = yaml12.load(text)
@@ -72,7 +97,7 @@ def value_text(text: str, path: Sequence[str | int]) -> str | None:
     return None if place is None else body[place.start : place.end]
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Write *text* so that a reader, even after a power cut, finds the old file whole or the new one.
 
     Mode and owner stay; where *path* is a symbolic link, the file that it names is written.
@@ -88,7 +113,7 @@ def write_atomically(path: Path, text: str) -> None:
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(text.encode("utf-8"))
+            file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             if before is not None:
                 # Without the right to give files away the editor becomes the owner, as with any editor.
@@ -213,6 +238,18 @@ def _replaced(text: str, place: Place, before: Any, value: Any) -> str:
         return f"{text[: place.behind]} {new}{gap}{text[place.end :]}"
     space = " " if place.start == place.end else ""
     return f"{text[: place.start]}{space}{new}{text[place.end :]}"
+
+
+def _pair_place(text: str, place: Place, position: int) -> tuple[int, int]:
+    """Return where a pair of a mapping begins and ends, with what would be left of it alone."""
+    key, value = place.keys[position], place.children[position]
+    if place.kind is Kind.BLOCK:
+        end = _line_end(text, value.end)
+        return key.start - key.column, end + len(_newline(text)) if end < len(text) else end
+    # In brackets one comma goes with it: the one behind it, or where it is the last the one before.
+    if position + 1 < len(place.keys):
+        return key.start, place.keys[position + 1].start
+    return place.children[position - 1].end if position else key.start, value.end
 
 
 def _items(text: str, place: Place, before: list[Any], value: list[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from smtpd_anontls.domain.directory_value import Named, Unreadable, Unset, Value
 from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.flags import AuthMechanism
 from smtpd_anontls.domain.records import TlsVerb
+from smtpd_anontls.selection.fallback import end_without
 from smtpd_anontls.selection.outcome import Trace
 from smtpd_anontls.selection.validity import check_validity
 
@@ -72,9 +73,8 @@ async def select(
     # "Searches the local computer certificate store for a certificate that matches the thumbprint."
     found = await store.find(answer.thumbprint)
     if found is None or found.key is not KeyState.USABLE:
-        trace.failed("certificate_store", describe_unusable(answer.thumbprint, found))
-        trace.write(EventId.NOT_IN_STORE, answer.thumbprint, thumbprint=answer.thumbprint)
-        return trace.nothing()
+        why = describe_unusable(answer.thumbprint, found)
+        return await end_without(trace, answer.thumbprint, why, connector, server, store=store, moment=moment)
     trace.passed("certificate_store", describe_found(found))
 
     # "The Valid to field on the certificate is compared to the current date and time."

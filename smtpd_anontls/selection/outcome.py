@@ -36,6 +36,10 @@ class Store(Protocol):
         """Return every certificate."""
         ...
 
+    async def ephemeral(self, names: Sequence[str], now: datetime) -> Certificate:
+        """Return the self-signed certificate for *names* that is in memory alone; the first question makes it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -75,14 +79,15 @@ class Selection:
     def not_loadable(self, reason: str, fqdn: str) -> Selection:
         """Return the selection as it is where the chosen certificate could not be loaded after all."""
         assert self.certificate is not None
-        thumbprint = self.certificate.thumbprint
-        if self.verb is TlsVerb.X_ANONYMOUSTLS:
-            event = EventDraft(EventId.NOT_IN_STORE, (thumbprint,), thumbprint)
-        else:
-            event = EventDraft(EventId.NO_STARTTLS_CERTIFICATE, (fqdn, self.connector, fqdn), thumbprint)
+        before, detail = self.up_to_the_store()
+        failed = Step("certificate_store", passed=False, detail=f"{detail}; {reason}")
+        event = missing(self.verb, self.certificate.thumbprint, self.connector, fqdn)
+        return replace(self, certificate=None, steps=(*before, failed), events=(event,))
+
+    def up_to_the_store(self) -> tuple[tuple[Step, ...], str]:
+        """Return the steps before the store was asked, and the sentence of its step."""
         found = [step.step for step in self.steps].index("certificate_store")
-        failed = Step("certificate_store", passed=False, detail=f"{self.steps[found].detail}; {reason}")
-        return replace(self, certificate=None, steps=(*self.steps[:found], failed), events=(event,))
+        return self.steps[:found], self.steps[found].detail
 
     def as_json(self) -> dict[str, Any]:
         """Return the selection object that every surface shows."""
@@ -96,6 +101,13 @@ class Selection:
             "event_ids": list(self.event_ids),
             "duration_ms": round(self.duration_ms, 3),
         }
+
+
+def missing(verb: TlsVerb, thumbprint: str, connector: str, fqdn: str) -> EventDraft:
+    """Return the event of *verb* for a certificate that was chosen and cannot be loaded."""
+    if verb is TlsVerb.X_ANONYMOUSTLS:
+        return EventDraft(EventId.NOT_IN_STORE, (thumbprint,), thumbprint)
+    return EventDraft(EventId.NO_STARTTLS_CERTIFICATE, (fqdn, connector, fqdn), thumbprint)
 
 
 def certificate_json(certificate: Certificate) -> dict[str, Any]:

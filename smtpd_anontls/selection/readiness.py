@@ -24,4 +24,6 @@ def problem(selection: Selection, connector: ReceiveConnector) -> str | None:
     last = selection.steps[-1]
     if last.step == "suppression":
         return None
-    return f"{selection.server}: {selection.connector}: {selection.verb.value} is not advertised: {last.detail}"
+    return (
+        f"{selection.server}: {selection.connector}: {selection.verb.value} is not advertised: {last.detail}"
+    )

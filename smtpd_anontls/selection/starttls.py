@@ -16,6 +16,7 @@ from smtpd_anontls.domain.flags import AuthMechanism, StartTlsCertificate
 from smtpd_anontls.domain.instants import rfc3339_seconds
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection.anonymous_tls import describe, describe_found, describe_unusable
+from smtpd_anontls.selection.fallback import end_without
 from smtpd_anontls.selection.outcome import Trace
 from smtpd_anontls.selection.validity import check_validity
 
@@ -129,15 +130,8 @@ async def _internal_transport(
 
     found = await store.find(answer.thumbprint)
     if found is None or found.key is not KeyState.USABLE:
-        trace.failed("certificate_store", describe_unusable(answer.thumbprint, found))
-        trace.write(
-            EventId.NO_STARTTLS_CERTIFICATE,
-            fqdn,
-            connector.name,
-            fqdn,
-            thumbprint=answer.thumbprint,
-        )
-        return trace.nothing()
+        why = describe_unusable(answer.thumbprint, found)
+        return await end_without(trace, answer.thumbprint, why, connector, server, store=store, moment=moment)
     trace.passed("certificate_store", describe_found(found))
 
     # No 12018: X-ANONYMOUSTLS warns of this certificate with 12017.

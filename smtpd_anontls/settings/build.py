@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.domain.tls_policy import TlsPolicy
 from smtpd_anontls.settings.shape import NotYetHonoured, Shape
-from smtpd_anontls.settings.shapes import server_of
+from smtpd_anontls.settings.shapes import EventFormat, server_of
 from smtpd_anontls.settings.values import (
     CaptureSettings,
-    EventSink,
     FileDirectorySettings,
+    FileSink,
     PasswordInEnvironment,
     PasswordInFile,
     ServerSettings,
     Settings,
+    SyslogSink,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         PasswordShape,
         ServerShape,
     )
+    from smtpd_anontls.settings.values import EventSink
 
 _SQLITE = "sqlite:///"
 
@@ -85,7 +87,6 @@ def _server(document: Document, where: Keys, shape: ServerShape, machine_fqdn: s
                 for name, password in shape.certificate_passwords.items()
             }
         ),
-        ephemeral_fallback=shape.ephemeral_fallback,
         keytab=None if keytab is None else document.absolute((*where, "keytab"), keytab),
         scenario=shape.scenario,
         default_certificate=shape.default_certificate,
@@ -106,8 +107,16 @@ def _event_log_place(document: Document, position: int) -> Keys:
 
 
 def _sink(document: Document, where: Keys, shape: EventSinkShape) -> EventSink:
-    path = None if shape.path == "-" else document.absolute((*where, "path"), shape.path)
-    return EventSink(format="jsonl", path=path, max_size=shape.max_size, keep=shape.keep)
+    if shape.address is not None:
+        return SyslogSink(shape.address)
+    written = shape.path
+    if shape.format is EventFormat.WINDOWS_XML and "path" not in shape.model_fields_set:
+        written = written.replace(".jsonl", ".xml")
+    path = None if written == "-" else document.absolute((*where, "path"), written)
+    kind: Literal["jsonl", "windows-xml"] = (
+        "windows-xml" if shape.format is EventFormat.WINDOWS_XML else "jsonl"
+    )
+    return FileSink(format=kind, path=path, max_size=shape.max_size, keep=shape.keep)
 
 
 def _capture(document: Document, shape: CaptureShape) -> CaptureSettings:

@@ -83,7 +83,7 @@ def _connector_keys() -> dict[str, Any]:
         parser = _parser_of(declared.name, kinds[declared.name])
         later = NotYetHonoured(NOT_YET_HONOURED[declared.name]) if declared.name in NOT_YET_HONOURED else None
         keys[declared.name] = (
-            Annotated[Any, read_by(parser), later],
+            Annotated[kinds[declared.name], read_by(parser), later],
             Field(default, description=declared.metadata["doc"]),
         )
     return keys
@@ -95,7 +95,9 @@ if TYPE_CHECKING:
         """A Receive connector."""
 
 else:
-    ConnectorShape = create_model("ConnectorShape", __base__=Shape, **_connector_keys())
+    ConnectorShape = create_model(
+        "ConnectorShape", __base__=Shape, __doc__="A Receive connector.", **_connector_keys()
+    )
 
 
 def connector_of(shape: ConnectorShape) -> ReceiveConnector:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from smtpd_anontls.settings.parsers import Mistake, Mistakes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MISTAKES = "mistakes"
 
@@ -30,9 +30,14 @@ def says(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
         try:
             return parse(value)
         except Mistakes as several:
-            raise PydanticCustomError(MISTAKES, MISTAKES, {"found": several.found}) from several
+            raise mistakes_error(several.found) from several
 
     return parse_for_pydantic
+
+
+def mistakes_error(found: Iterable[Mistake]) -> PydanticCustomError:
+    """Return what carries mistakes of a mapping, at places within it, through pydantic."""
+    return PydanticCustomError(MISTAKES, MISTAKES, {"found": tuple(found)})
 
 
 def read_by(parse: Callable[[Any], Any]) -> PlainValidator:

@@ -13,13 +13,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from smtpd_anontls.domain.connectors import Server
+from smtpd_anontls.domain.connectors import Bytes, Seconds, Server
 from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import PermissionGroups, ServerRole
 from smtpd_anontls.domain.scenarios import Scenario
+from smtpd_anontls.domain.syslog_address import SyslogAddress
 from smtpd_anontls.domain.tls_policy import TlsVersion
 from smtpd_anontls.settings.connector_shape import ConnectorShape, connector_of
 from smtpd_anontls.settings.parsers import (
+    Mistake,
     WrongValueError,
     boolean,
     byte_size,
@@ -35,16 +37,16 @@ from smtpd_anontls.settings.parsers import (
     some_text,
     whole_number,
 )
-from smtpd_anontls.settings.shape import NotYetHonoured, Shape, not_supported_yet, read_by
+from smtpd_anontls.settings.shape import NotYetHonoured, Shape, mistakes_error, not_supported_yet, read_by
 
 
 class PasswordShape(Shape):
-    """Where the password of a PFX file stands: in an environment variable or in a file."""
+    """Where the password of a PFX file or of a key stands: in an environment variable or in a file."""
 
     env: Annotated[str | None, read_by(some_text)] = Field(
-        default=None, description="An environment variable."
+        default=None, description="Environment variable that holds it."
     )
-    file: Annotated[str | None, read_by(some_text)] = Field(default=None, description="A file.")
+    file: Annotated[str | None, read_by(some_text)] = Field(default=None, description="File that holds it.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> PasswordShape:
@@ -56,24 +58,30 @@ class PasswordShape(Shape):
 class ServerShape(Shape):
     """An Exchange server."""
 
-    name: Annotated[str, read_by(host_label)] = Field(description="Host label; CN of the server object.")
+    name: Annotated[str, read_by(host_label)] = Field(
+        description="Host label; the CN of its object in the directory."
+    )
     fqdn: Annotated[str | None, read_by(optional(host_name))] = Field(
-        default=None, description="Fully qualified domain name. Default: this machine's."
+        default=None, description="Fully qualified domain name. null: this machine's."
     )
     role: Annotated[ServerRole, read_by(enumeration(ServerRole))] = Field(
-        default=ServerRole.Mailbox, description="Mailbox or Edge."
+        default=ServerRole.Mailbox, description="Mailbox, or Edge beside the forest."
     )
     certificate_store: Annotated[str, read_by(some_text)] = Field(
         default="../certs", description="Folder of the local computer store."
     )
-    certificate_passwords: Annotated[dict[str, PasswordShape], NotYetHonoured({})] = Field(
-        {}, description="Passwords of PFX files: {mbx1.pfx: {env: NAME}} or {file: path}."
+    certificate_passwords: dict[str, PasswordShape] = Field(
+        {},
+        description="Passwords of PFX files and of encrypted keys, by file name in the store: "
+        "{mbx1.pfx: {env: NAME}} or {mbx1.key: {file: path}}.",
     )
     expiry_warning_days: Annotated[int, read_by(whole_number(most=36500))] = Field(
-        default=30, description="Days before Valid to from which 12017 and 12018 warn."
+        default=30, description="Days before Valid to from which events 12017 and 12018 warn."
     )
-    ephemeral_fallback: Annotated[bool, read_by(boolean), NotYetHonoured(harmless=False)] = Field(
-        default=False, description="Use a certificate made for the moment where none can be loaded (12024)."
+    ephemeral_fallback: Annotated[bool, read_by(boolean)] = Field(
+        default=False,
+        description="Where the certificate that the directory names cannot be loaded, use one made for the "
+        "moment, self-signed and kept in memory (12024 in place of 12013).",
     )
     keytab: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
         default=None, description="Kerberos keys of SMTPSVC/<fqdn>."
@@ -95,8 +103,12 @@ class _DirectoryType(Enum):
     FILE = "file"
 
 
-class _EventFormat(Enum):
+class EventFormat(Enum):
+    """How events are written."""
+
     JSONL = "jsonl"
+    WINDOWS_XML = "windows-xml"
+    SYSLOG = "syslog"
 
 
 class ExchangeAuth(Enum):
@@ -135,18 +147,38 @@ class DirectoryShape(Shape):
 class EventSinkShape(Shape):
     """A sink of the event log."""
 
-    format: Annotated[_EventFormat, read_by(enumeration(_EventFormat))] = Field(
-        default=_EventFormat.JSONL, description="jsonl: one JSON object a line."
+    format: Annotated[EventFormat, read_by(enumeration(EventFormat))] = Field(
+        default=EventFormat.JSONL,
+        description="jsonl: one JSON object a line; windows-xml: one Event element a line, as Event Viewer "
+        "saves it; syslog: RFC 5424.",
     )
     path: Annotated[str, read_by(some_text)] = Field(
-        default="../var/application.jsonl", description="File; - is standard output."
+        default="../var/application.jsonl",
+        description="File; - is standard output. Of windows-xml: ../var/application.xml.",
     )
-    max_size: Annotated[int, read_by(byte_size(least=1024))] = Field(
-        default=100 * 1024**2, description="Size after which a new file begins."
+    max_size: Annotated[Bytes, read_by(byte_size(least=1024))] = Field(
+        default=Bytes(100 * 1024**2), description="Size after which a new file begins."
     )
     keep: Annotated[int, read_by(whole_number(most=10_000))] = Field(
-        default=5, description="Files kept beside the current one."
+        default=5, description="Older files kept beside the current one."
     )
+    address: Annotated[SyslogAddress | None, read_by(from_text(SyslogAddress.parse))] = Field(
+        default=None,
+        description="Of syslog, which needs it and none of the three above: udp://host:514, tcp://host:514 or "
+        "unix:///dev/log.",
+    )
+
+    @model_validator(mode="after")
+    def _keys_of_its_format(self) -> EventSinkShape:
+        to_server = self.format is EventFormat.SYSLOG
+        needless = self.model_fields_set & ({"path", "max_size", "keep"} if to_server else {"address"})
+        belongs = "a sink that writes a file" if to_server else "a sink of format syslog"
+        found = [Mistake((key,), f"belongs to {belongs}; remove it") for key in sorted(needless)]
+        if to_server and self.address is None:
+            found.append(Mistake(("address",), "is missing; write one such as udp://127.0.0.1:514"))
+        if found:
+            raise mistakes_error(found)
+        return self
 
 
 class ProtocolLogShape(Shape):
@@ -158,7 +190,7 @@ class ProtocolLogShape(Shape):
 
 
 class RetentionShape(Shape):
-    """The only thing that removes acknowledged mail; null keeps."""
+    """What the journal keeps; nothing else removes acknowledged mail. null: no limit."""
 
     messages: Annotated[int | None, read_by(optional(whole_number()))] = Field(
         default=100_000, description="Messages kept, the newest."
@@ -166,19 +198,20 @@ class RetentionShape(Shape):
     sessions: Annotated[int | None, read_by(optional(whole_number()))] = Field(
         default=200_000, description="Sessions kept, the newest."
     )
-    age: Annotated[float | None, read_by(optional(duration()))] = Field(
-        default=30 * 86400.0, description="Age up to which messages, sessions and events are kept."
+    age: Annotated[Seconds | None, read_by(optional(duration()))] = Field(
+        default=Seconds(30 * 86400.0), description="Age up to which messages, sessions and events are kept."
     )
-    size: Annotated[int | None, read_by(optional(byte_size()))] = Field(
-        default=10 * 1024**3, description="Size of all messages together."
+    size: Annotated[Bytes | None, read_by(optional(byte_size()))] = Field(
+        default=Bytes(10 * 1024**3), description="Size of all messages together."
     )
 
 
 class CaptureShape(Shape):
-    """The journal."""
+    """The journal: sessions, messages and events."""
 
     url: Annotated[str | None, read_by(optional(_capture_url))] = Field(
-        default="sqlite:///../var/capture.db", description="sqlite:///path; null: accept and discard."
+        default="sqlite:///../var/capture.db",
+        description="sqlite:///path. null: accept and discard; the last 1,000 sessions and events stay in memory.",
     )
     retention: RetentionShape | None = Field(
         default=RetentionShape(), description="What is kept; null: everything."
@@ -186,7 +219,7 @@ class CaptureShape(Shape):
 
 
 class TlsShape(Shape):
-    """TLS, for both verbs."""
+    """TLS, for both verbs, on every connector."""
 
     minimum: Annotated[TlsVersion, read_by(enumeration(TlsVersion))] = Field(
         default=TlsVersion.TLSv1_2, description="Oldest version: TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3."
@@ -197,8 +230,8 @@ class TlsShape(Shape):
     ciphers: Annotated[str | None, read_by(optional(some_text))] = Field(
         default=None, description="OpenSSL cipher string; null: Exchange's list."
     )
-    handshake_timeout: Annotated[float, read_by(duration(positive=True))] = Field(
-        default=30.0, description="Longest handshake."
+    handshake_timeout: Annotated[Seconds, read_by(duration(positive=True))] = Field(
+        default=Seconds(30.0), description="Longest handshake."
     )
 
 
@@ -206,7 +239,7 @@ class AuthenticationShape(Shape):
     """Who a sender is."""
 
     credentials: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
-        default=None, description="File of NTLM and LOGIN users."
+        default=None, description="File of the users of NTLM and LOGIN."
     )
     ntlmv1: Annotated[bool, read_by(boolean), NotYetHonoured(harmless=False)] = Field(
         default=False, description="Take NTLM version 1."
@@ -218,7 +251,7 @@ class AuthenticationShape(Shape):
     ] = Field(default=None, description="Groups by identity: {'CONTOSO\\MBX2$': [ExchangeServers]}.")
     exchange_auth: Annotated[
         ExchangeAuth, read_by(enumeration(ExchangeAuth)), NotYetHonoured(ExchangeAuth.OFF)
-    ] = Field(default=ExchangeAuth.OFF, description="off or observe.")
+    ] = Field(default=ExchangeAuth.OFF, description="What X-EXPS EXCHANGEAUTH meets: off or observe.")
 
 
 class WebAuthShape(Shape):
@@ -237,7 +270,7 @@ class WebShape(Shape):
         Field(default=None, description="Address and port; null turns it off.")
     )
     auth: Annotated[WebAuthShape | None, NotYetHonoured(None)] = Field(
-        default=None, description="Needed for any bind that is not loopback."
+        default=None, description="Who may see it; needed for any address that is not loopback."
     )
     allowed_hosts: Annotated[tuple[str, ...], read_by(listed(host_name)), NotYetHonoured(())] = Field(
         default=(), description="Host names beside the bind address and localhost."
@@ -248,23 +281,20 @@ class ConfigShape(Shape):
     """A configuration file."""
 
     servers: Annotated[list[ServerShape], Field(min_length=1)] = Field(
-        description="One process can stand for several Exchange servers."
+        description="The Exchange servers that this process stands for."
     )
     directory: Annotated[DirectoryShape, not_supported_yet("type", ("ldap",), "file")] = Field(
         default=DirectoryShape(), description="Where msExchServerInternalTLSCert is read."
     )
     event_log: Annotated[
-        list[
-            Annotated[
-                EventSinkShape,
-                not_supported_yet("format", ("windows-xml", "syslog"), "jsonl"),
-            ]
-        ],
+        list[EventSinkShape],
         BeforeValidator(lambda sinks: [sinks] if isinstance(sinks, dict) else sinks),
     ] = Field([EventSinkShape()], description="A list of sinks, or one.")
     protocol_log: ProtocolLogShape = Field(default=ProtocolLogShape(), description="The protocol log.")
-    capture: CaptureShape = Field(default=CaptureShape(), description="The journal.")
-    tls: TlsShape = Field(default=TlsShape(), description="TLS, for both verbs.")
+    capture: CaptureShape = Field(
+        default=CaptureShape(), description="The journal: sessions, messages and events."
+    )
+    tls: TlsShape = Field(default=TlsShape(), description="TLS, for both verbs, on every connector.")
     authentication: AuthenticationShape = Field(default=AuthenticationShape(), description="Who a sender is.")
     web: WebShape = Field(default=WebShape(), description="The page and the API.")
 
@@ -277,6 +307,7 @@ def server_of(shape: ServerShape, machine_fqdn: str) -> Server:
         role=shape.role,
         connectors=tuple(map(connector_of, shape.connectors)),
         expiry_warning_days=shape.expiry_warning_days,
+        ephemeral_fallback=shape.ephemeral_fallback,
     )
 
 

@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.endpoints import Binding
     from smtpd_anontls.domain.retention import Retention
     from smtpd_anontls.domain.scenarios import Scenario
+    from smtpd_anontls.domain.syslog_address import SyslogAddress
     from smtpd_anontls.domain.tls_policy import TlsPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordInEnvironment:
-    """The password of a PFX file stands in an environment variable."""
+    """The password of a PFX file or of a key stands in an environment variable."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordInFile:
-    """The password of a PFX file stands in another file."""
+    """The password of a PFX file or of a key stands in another file."""
 
     path: Path
 
@@ -38,7 +39,6 @@ class ServerSettings:
     server: Server
     certificate_store: Path
     certificate_passwords: Mapping[str, PasswordInEnvironment | PasswordInFile]  # By file name in the store.
-    ephemeral_fallback: bool
     keytab: Path | None
     scenario: Scenario | None  # What its certificate and directory entry are made to show at each start.
     default_certificate: bool  # Whether a first certificate is made where there is none.
@@ -52,13 +52,23 @@ class FileDirectorySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventSink:
-    """Where events go."""
+class FileSink:
+    """Events go to a file, a line each."""
 
-    format: Literal["jsonl"]
+    format: Literal["jsonl", "windows-xml"]
     path: Path | None  # None: standard output.
     max_size: int  # Bytes, after which a new file begins.
     keep: int  # Files kept beside the current one.
+
+
+@dataclass(frozen=True, slots=True)
+class SyslogSink:
+    """Events go to a syslog server."""
+
+    address: SyslogAddress
+
+
+EventSink = FileSink | SyslogSink
 
 
 @dataclass(frozen=True, slots=True)

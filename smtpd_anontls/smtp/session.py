@@ -151,6 +151,8 @@ class WireSession(SMTP):
             self.conclude(Outcome.PEER_DISCONNECTED, "the peer closed the connection without QUIT")
         except asyncio.CancelledError:
             self.conclude(Outcome.SHUT_DOWN, "the receiver stopped")
+            # RFC 5321 section 3.8: 421 before a connection is closed for a shutdown.
+            self._last_words(replies.SERVICE_NOT_ACTIVE)
             raise
         except Exception as error:  # noqa: BLE001 - the edge: a fault here must not leave the session
             self._fault(error)
@@ -189,7 +191,7 @@ class WireSession(SMTP):
         name = verb.decode("ascii", "replace").upper()
         method: Callable[[str], Awaitable[Reply | None]] | None = self._smtp_methods.get(name)
         self.transcript.client(text, known_verb=method is not None)
-        if not line.endswith(b"\r\n") or b"\r" in text:
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             # RFC 5321 section 2.3.8: only CRLF ends a line; a lone CR or LF must not.
             self.reply(replies.BARE_LINE_END)
             return
@@ -250,7 +252,8 @@ class WireSession(SMTP):
         """Return the next line with its line end; None for one over the limit, which is skipped."""
         if self._held_back > _HELD_BACK or b"\n" not in self._reader._buffer:
             await self._flush()
-        self._our_turn, self._idle = False, True
+        self._await_peer()
+        self._idle = True
         try:
             line: bytes = await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as overrun:
@@ -283,8 +286,8 @@ class WireSession(SMTP):
             if rest is None:
                 return
             self._sink = None
-            if rest:
-                self._reader.feed_data(rest)
+            # Not feed_data: the peer may have closed its side already, and nobody waits for the reader.
+            self._reader._buffer.extend(rest)
             if not done.done():
                 done.set_result(None)
 
@@ -292,7 +295,7 @@ class WireSession(SMTP):
         self._reader._buffer.clear()
         self._reader._maybe_resume_transport()
         self._sink = sink
-        self._our_turn = False
+        self._await_peer()
         try:
             if buffered:
                 sink(buffered)
@@ -320,7 +323,12 @@ class WireSession(SMTP):
             self._out.clear()
             self._held_back = 0
             self._writer.write(written)
-            await self._writer.drain()
+            # A peer that does not take what it asked for is as silent as one that says nothing.
+            self._await_peer()
+            try:
+                await self._writer.drain()
+            finally:
+                self._our_turn = True
 
     def write_now(self, reply: Reply) -> None:
         """Write *reply* and all that is queued, without a pause in which the peer could speak."""
@@ -351,6 +359,11 @@ class WireSession(SMTP):
         return self._raw
 
     # -- time
+
+    def _await_peer(self) -> None:
+        """From now on it is the peer's turn; its silence begins here, however long ours was."""
+        self._our_turn = False
+        self._heard = self.loop.time()
 
     def _set_timer(self) -> None:
         assert self.welcome is not None

@@ -188,16 +188,19 @@ class ReceiveSession(WireSession):
         self.reply(replies.START_MAIL_INPUT)
         body = DataReader(self.here.connector.max_message_size)
         await self.read_body(body)
-        content = body.content()
+        try:
+            return await self._taken(body.content())
+        finally:
+            # The end of the data ends the transaction, whatever came of it.
+            self._forget_transaction()
+            self.dialogue = self.dialogue.greeted()
+
+    async def _taken(self, content: bytes | None) -> Reply:
         if content is None:
             self.transcript.note("the message was over MaxMessageSize and is not kept")
-            reply = replies.MESSAGE_TOO_BIG
-        else:
-            self.transcript.note(f"a message of {len(content)} octets came")
-            reply = await self._deliver(content)
-        self._forget_transaction()
-        self.dialogue = self.dialogue.greeted()
-        return reply
+            return replies.MESSAGE_TOO_BIG
+        self.transcript.note(f"a message of {len(content)} octets came")
+        return await self._deliver(content)
 
     async def _deliver(self, content: bytes) -> Reply:
         headers = parse_header_section(content)

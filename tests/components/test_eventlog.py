@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpd_anontls.domain.events import EventDraft, EventId
-from smtpd_anontls.eventlog.jsonl import JsonLinesFile, json_line, json_lines
+from smtpd_anontls.eventlog.jsonl import json_line
+from smtpd_anontls.eventlog.lines import RotatedFile, lines_to
 from smtpd_anontls.eventlog.log import MAX_WAITING, EventLog, EventLogError, Sink
 from tests.components.journal_making import event
 
@@ -40,9 +41,9 @@ def log_to(*sinks: Sink) -> tuple[EventLog, queue.Queue[str]]:
     return log, warnings
 
 
-def application_log(folder: Path, *, max_size: int = 100_000_000, keep: int = 5) -> JsonLinesFile:
+def application_log(folder: Path, *, max_size: int = 100_000_000, keep: int = 5) -> RotatedFile:
     """Return the sink that writes into *folder*."""
-    return JsonLinesFile(folder / "application.jsonl", max_size=max_size, keep=keep)
+    return RotatedFile(folder / "application.jsonl", json_line, max_size=max_size, keep=keep)
 
 
 def test_one_object_a_line(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_terminal_is_safe() -> None:
 
 def test_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a path the lines go to standard output."""
-    log, _ = log_to(json_lines(None, max_size=1, keep=0))
+    log, _ = log_to(lines_to(None, json_line, max_size=1, keep=0))
     log.write(event(1))
     log.close()
 
@@ -163,8 +164,8 @@ def test_a_path_that_cannot_be_written_at_start(
     tmp_path: Path, place: Callable[[Path], Path], why: str
 ) -> None:
     """One line names the path and the reason; no sink stays open."""
-    bad = JsonLinesFile(place(tmp_path), max_size=1000, keep=1)
-    good = JsonLinesFile(tmp_path / "good.jsonl", max_size=1000, keep=1)
+    bad = RotatedFile(place(tmp_path), json_line, max_size=1000, keep=1)
+    good = RotatedFile(tmp_path / "good.jsonl", json_line, max_size=1000, keep=1)
 
     with pytest.raises(EventLogError, match=rf"jsonl: cannot be written: ({why})$") as failed:
         EventLog([good, bad], print).open()
@@ -187,7 +188,7 @@ def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
 
 def test_a_full_disk() -> None:
     """A device without space: one warning, however many events are dropped, and nothing is raised."""
-    log, warnings = log_to(JsonLinesFile(Path("/dev/full"), max_size=1, keep=1))
+    log, warnings = log_to(RotatedFile(Path("/dev/full"), json_line, max_size=1, keep=1))
     for number in range(100):
         log.write(event(number))
     log.close()
@@ -221,11 +222,12 @@ def test_recovery(tmp_path: Path) -> None:
 SMALL = """
     import resource, signal, sys
     from pathlib import Path
-    from smtpd_anontls.eventlog.jsonl import JsonLinesFile
+    from smtpd_anontls.eventlog.jsonl import json_line
+    from smtpd_anontls.eventlog.lines import RotatedFile
     from tests.components.journal_making import event
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sink = JsonLinesFile(Path(sys.argv[1]), max_size=10**9, keep=1)
+    sink = RotatedFile(Path(sys.argv[1]), json_line, max_size=10**9, keep=1)
     sink.open()
     sink.write(event(1))
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)

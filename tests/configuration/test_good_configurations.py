@@ -19,10 +19,11 @@ from smtpd_anontls.domain.flags import (
 )
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.domain.scenarios import Scenario
+from smtpd_anontls.domain.syslog_address import SyslogAddress, SyslogTransport
 from smtpd_anontls.domain.tls_policy import TlsPolicy, TlsVersion
 from smtpd_anontls.settings.connector_shape import ConnectorShape
 from smtpd_anontls.settings.load import Loaded, load_config
-from smtpd_anontls.settings.values import PasswordInEnvironment, PasswordInFile
+from smtpd_anontls.settings.values import FileSink, PasswordInEnvironment, PasswordInFile, SyslogSink
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
@@ -74,7 +75,9 @@ def test_the_default_configuration_is_one_server_with_one_connector() -> None:
     assert connector.max_inbound_connection_percentage_per_source == 100
     assert float(connector.tarpit_interval) == 0
     assert settings.directory.path == SHIPPED / "directory.yaml"
-    assert settings.event_log[0].path == SHIPPED.parent / "var" / "application.jsonl"
+    (sink,) = settings.event_log
+    assert isinstance(sink, FileSink)
+    assert sink.path == SHIPPED.parent / "var" / "application.jsonl"
     assert settings.capture.url == f"sqlite:///{SHIPPED.parent}/var/capture.db"
     assert settings.capture.retention == Retention(
         messages=100_000, sessions=200_000, age=30 * 86400, size=10 * 1024**3
@@ -251,8 +254,6 @@ web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
         f"{key}: accepted, but not yet honoured"
         for key in (
-            "servers[0].certificate_passwords",
-            "servers[0].ephemeral_fallback",
             "servers[0].keytab",
             "protocol_log.path",
             "authentication.credentials",
@@ -261,7 +262,8 @@ web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
             "web.bind",
         )
     ]
-    first = loaded.settings.servers[0]
+    first, second = loaded.settings.servers
+    assert (first.server.ephemeral_fallback, second.server.ephemeral_fallback) == (True, False)
     assert first.certificate_passwords == {
         "mbx1.pfx": PasswordInEnvironment("PASSWORD"),
         "mbx2.pfx": PasswordInFile(tmp_path / "config" / "secret.txt"),
@@ -283,9 +285,9 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
     assert server.certificate_store == tmp_path / "certs"
     assert (server.scenario, server.default_certificate) == (None, False)
     assert settings.directory.path == tmp_path / "config" / "directory.yaml"
-    assert [(s.path, s.max_size, s.keep) for s in settings.event_log] == [
-        (tmp_path / "var" / "application.jsonl", 100 * 1024**2, 5)
-    ]
+    assert settings.event_log == (
+        FileSink(format="jsonl", path=tmp_path / "var" / "application.jsonl", max_size=100 * 1024**2, keep=5),
+    )
     assert settings.capture.url == f"sqlite:///{tmp_path}/var/capture.db"
     assert settings.capture.retention == Retention(
         messages=100_000, sessions=200_000, age=30 * 86400, size=10 * 1024**3
@@ -307,6 +309,10 @@ directory: {path: sub/../other.yaml}
 event_log:
   - {path: "-"}
   - {path: events.jsonl, max_size: 1KB, keep: 0}
+  - {format: windows-xml}
+  - {format: windows-xml, path: events.xml}
+  - {format: syslog, address: "udp://[::1]:514"}
+  - {format: Syslog, address: unix:///dev/log}
 capture:
   url: sqlite:////data/x.db
   retention: {age: 12h, size: null}
@@ -317,10 +323,18 @@ tls: {minimum: tlsv1, maximum: TLSv1.3, ciphers: ALL, handshake_timeout: 00:00:0
     assert settings.servers[0].certificate_store == Path("/certs")
     assert settings.servers[0].scenario is Scenario.EXPIRED
     assert settings.directory.path == tmp_path / "config" / "other.yaml"
-    assert [(s.path, s.max_size, s.keep) for s in settings.event_log] == [
-        (None, 100 * 1024**2, 5),
-        (tmp_path / "config" / "events.jsonl", 1024, 0),
-    ]
+    assert settings.event_log == (
+        FileSink(format="jsonl", path=None, max_size=100 * 1024**2, keep=5),
+        FileSink(format="jsonl", path=tmp_path / "config" / "events.jsonl", max_size=1024, keep=0),
+        FileSink(
+            format="windows-xml", path=tmp_path / "var" / "application.xml", max_size=100 * 1024**2, keep=5
+        ),
+        FileSink(
+            format="windows-xml", path=tmp_path / "config" / "events.xml", max_size=100 * 1024**2, keep=5
+        ),
+        SyslogSink(SyslogAddress(SyslogTransport.UDP, "::1", 514)),
+        SyslogSink(SyslogAddress(SyslogTransport.UNIX, path="/dev/log")),
+    )
     assert settings.capture.url == "sqlite:////data/x.db"
     assert settings.capture.retention == Retention(
         messages=100_000, sessions=200_000, age=12 * 3600, size=None
@@ -337,9 +351,9 @@ def test_null_keeps_everything_and_turns_off(tmp_path: Path) -> None:
 
     assert one.settings.capture.url is None
     assert one.settings.capture.retention == Retention()
-    assert [(sink.path, sink.keep) for sink in one.settings.event_log] == [
-        (tmp_path / "var" / "application.jsonl", 1)
-    ]
+    (sink,) = one.settings.event_log
+    assert isinstance(sink, FileSink)
+    assert (sink.path, sink.keep) == (tmp_path / "var" / "application.jsonl", 1)
     assert none.settings.event_log == ()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from smtpd_anontls.domain.flags import AuthMechanism
 from smtpd_anontls.settings.load import ConfigError, Loaded, load_config
+from smtpd_anontls.settings.values import FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,9 @@ def test_paths_begin_where_they_are_written(
     assert plain.capture.url == f"sqlite:///{config.parent}/file.db"
     assert moved.capture.url == f"sqlite:///{elsewhere}/line.db"
     assert moved.servers[0].certificate_store == elsewhere / "certs"
-    assert moved.event_log[0].path == elsewhere / "events.jsonl"
+    (sink,) = moved.event_log
+    assert isinstance(sink, FileSink)
+    assert sink.path == elsewhere / "events.jsonl"
     assert moved.directory.path == tmp_path / "directory.yaml"
 
 

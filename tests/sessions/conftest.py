@@ -28,33 +28,24 @@ def against(request: pytest.FixtureRequest) -> tuple[str, int] | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot be played: octet by octet where it matters, and elsewhere what needs a lab."""
-    elsewhere = config.getoption("--against") is not None
-    kept, left_out, why = [], [], []
-    for item in items:
-        reason = _cannot_be_played(item, elsewhere=elsewhere)
-        (kept if reason is None else left_out).append(item)
-        if reason:
-            why.append(f"{item.name}: {reason}")
-    config.stash[LEFT_OUT] = why
+    """With ``--against``, leave out the sessions that need a receiver of ours."""
+    if config.getoption("--against") is None:
+        return
+    left_out = [item for item in items if _has_given(item)]
+    config.stash[LEFT_OUT] = [item.name for item in left_out]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = kept
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> Sequence[str]:
     """Name what ``--against`` leaves out."""
     left_out = config.stash.get(LEFT_OUT, [])
-    return ["left out, since they cannot be played elsewhere:", *left_out] if left_out else []
+    return ["left out, since their given: is about a receiver of ours:", *left_out] if left_out else []
 
 
-def _cannot_be_played(item: pytest.Item, *, elsewhere: bool) -> str | None:
-    """Return why not, an empty text where that goes without saying, None where it can."""
+def _has_given(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or item.originalname != "test_session":
-        return None
+        return False
     script = item.callspec.params["script"]
     assert isinstance(script, Script)
-    if script.whole_only and item.callspec.params["manner"] != "whole":
-        return ""
-    if elsewhere and script.given:
-        return "its given: is about a receiver of ours"
-    return None
+    return bool(script.given)

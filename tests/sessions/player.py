@@ -127,15 +127,21 @@ def check_record(script: Script, session: dict[str, Any], events: list[int], raw
             raise Mismatch(script, mark, got)
     if sorted(wanted) != sorted(events) or sorted(wanted) != sorted(session["event_ids"]):
         raise AssertionError(f"{script.path.name}: the file has events {wanted}; got {got}")
-    rows = [f"{row['mark']} {row['text']}" for row in session["transcript"]]
-    for mark in script.transcript:
-        if mark.text not in rows:
-            raise Mismatch(script, mark, "a transcript without it:\n" + "\n".join(rows))
-    for mark in script.nowhere:
-        if mark.text in repr(session):
-            raise Mismatch(script, mark, "a record that has it")
+    _check_transcript(script, session)
     for wanted_message, message in zip(script.messages, raw, strict=False):
         if wanted_message.octets != message:
             raise Mismatch(script, wanted_message.mark, repr(message))
     if len(script.messages) != len(raw):
-        raise AssertionError(f"{script.path.name}: the file has {len(script.messages)} messages; got {len(raw)}")
+        raise AssertionError(
+            f"{script.path.name}: the file has {len(script.messages)} messages; got {len(raw)}"
+        )
+
+
+def _check_transcript(script: Script, session: dict[str, Any]) -> None:
+    rows = [f"{row['mark']} {row['text']}" for row in session["transcript"]]
+    for mark in script.transcript:
+        if mark.text not in rows:
+            raise Mismatch(script, mark, "\n".join(["a transcript without it:", *rows]))
+    for mark in script.nowhere:
+        if mark.text in repr(session):
+            raise Mismatch(script, mark, "a record that has it")

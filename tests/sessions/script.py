@@ -18,7 +18,6 @@ _LINE = re.compile(
 _REPLY = re.compile(r"[2-5][0-9]{2}[ -]")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
 _ESCAPED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
-_SAID = {"C:", "C\\", "C*"}
 
 
 class ScriptError(Exception):
@@ -124,7 +123,7 @@ class Script:
                 if mark.text[3] == " ":
                     self.steps.append(Hear(tuple(reply)))
                     reply.clear()
-            case said if said in _SAID:
+            case "C:" | "C\\" | "C*":
                 self.steps.append(Say(mark, _octets(mark)))
             case "TLS":
                 self.steps.append(Secure(mark))
@@ -132,17 +131,17 @@ class Script:
                 self.steps.append(HalfClose(mark))
             case "CLOSED":
                 self.steps.append(Closed(mark))
+            case _:
+                self._take_surroundings(mark)
+
+    def _take_surroundings(self, mark: Mark) -> None:
+        match mark.mark:
             case "given:":
                 _overlay(self.given, mark.text)
             case "PLAY:":
                 if mark.text != "whole":
                     raise ValueError("the only choice is PLAY: whole")
                 self.whole_only = True
-            case _:
-                self._take_record(mark)
-
-    def _take_record(self, mark: Mark) -> None:
-        match mark.mark:
             case "OUTCOME:":
                 self.outcome = mark
             case "E:":

@@ -20,11 +20,6 @@ SCRIPTS = [Script.read(path) for path in sorted(FOLDER.glob("[0-9]*.txt"))]
 AS_USUAL = [script for script in SCRIPTS if not script.given]
 
 
-def name_of(script: Script) -> str:
-    """Return what a file is called in the list of tests."""
-    return script.path.stem
-
-
 async def played(player: Player) -> None:
     """Play a file; where it fails, leave what happened beside it."""
     left = player.script.path.with_suffix(".got")
@@ -36,11 +31,17 @@ async def played(player: Player) -> None:
     left.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("manner", ["whole", "octet by octet"])
-@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
-async def test_session(script: Script, manner: str, lab: Lab, against: tuple[str, int] | None) -> None:
+@pytest.mark.parametrize(
+    ("script", "singly"),
+    [
+        pytest.param(script, singly, id=f"{script.path.stem} {'octet by octet' if singly else 'whole'}")
+        for script in SCRIPTS
+        for singly in (False, True)
+        if not (singly and script.whole_only)
+    ],
+)
+async def test_session(script: Script, *, singly: bool, lab: Lab, against: tuple[str, int] | None) -> None:
     """The receiver, or the server that ``--against`` names, says what the file says, and records it."""
-    singly = manner != "whole"
     if against is not None:
         async with await Peer.connect(against) as peer:
             await played(Player(script, peer, singly))
@@ -74,7 +75,9 @@ async def test_files_without_given_hold_against_another_server(lab: Lab) -> None
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        pytest.param("C: EHLO x\nS: 250 nobody", "x.txt:4\n  want: S: 250 nobody\n  got:  S: 250-mx1", id="reply"),
+        pytest.param(
+            "C: EHLO x\nS: 250 nobody", "x.txt:4\n  want: S: 250 nobody\n  got:  S: 250-mx1", id="reply"
+        ),
         pytest.param("S: 250 OK", "x.txt:3\n  want: S: 250 OK", id="nothing comes"),
         pytest.param("C: NOOP\nCLOSED", "x.txt:4\n  want: CLOSED\n  got:  S: 250", id="not closed"),
         pytest.param("C: NOOP", "x.txt:3\n  want: C: NOOP\n  got:  and then: 250", id="one reply too many"),
@@ -95,12 +98,11 @@ async def test_a_failure_tells_where(text: str, complaint: str, lab: Lab, tmp_pa
     """A session that goes another way fails with file:line, want and got, and leaves what it got."""
     path = tmp_path / "x.txt"
     path.write_text(f"# Wrong on purpose.\nS~ 220 .*\n{text}\n")
-    async with lab.receiver() as receiver:
-        async with await Peer.connect(receiver.address(CONNECTOR)) as peer:
-            if text == "S: 250 OK":
-                peer.half_close()
-            with pytest.raises(Mismatch) as raised:
-                await played(Player(Script.read(path), peer, name_of=lab.name_of))
+    async with lab.receiver() as receiver, await Peer.connect(receiver.address(CONNECTOR)) as peer:
+        if text == "S: 250 OK":
+            peer.half_close()
+        with pytest.raises(Mismatch) as raised:
+            await played(Player(Script.read(path), peer, name_of=lab.name_of))
 
     assert complaint in str(raised.value)
     assert path.with_suffix(".got").read_text().startswith("S: 220 mx1.lab.test Microsoft ESMTP")
@@ -125,4 +127,5 @@ def test_a_broken_file_tells_where(line: str, complaint: str, tmp_path: Path) ->
 
     with pytest.raises(ScriptError) as raised:
         Script.read(path)
+
     assert complaint in str(raised.value)

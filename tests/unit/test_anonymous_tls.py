@@ -14,7 +14,7 @@ from smtpd_anontls.domain.directory_value import Answer, Named, Unreadable, Unse
 from smtpd_anontls.domain.flags import AuthMechanism
 from smtpd_anontls.selection.anonymous_tls import select
 from smtpd_anontls.selection.validity import Moment
-from tests.making import DAY, NOW, certificate, decided, marks, stored
+from tests.making import DAY, EPHEMERAL, NOW, certificate, decided, marks, stored
 
 if TYPE_CHECKING:
     from smtpd_anontls.selection.outcome import Selection
@@ -39,6 +39,7 @@ class Case:
     """What a selection is given, and what it must say; the defaults are the good case."""
 
     connector: ReceiveConnector = CONNECTOR
+    server: Server = SERVER
     answer: Answer = NAMED
     store: tuple[StoreCertificate, ...] = (stored(CERTIFICATE),)
     now: datetime = NOW
@@ -53,7 +54,9 @@ class Case:
     def selection(self) -> tuple[Selection, tuple[str, ...]]:
         """Run it; return the selection, and the questions that the ports were asked, in order."""
         moment = Moment(self.now, at_start=self.at_start)
-        return decided(select, self.connector, SERVER, answer=self.answer, store=self.store, moment=moment)
+        return decided(
+            select, self.connector, self.server, answer=self.answer, store=self.store, moment=moment
+        )
 
 
 GOOD = Case()
@@ -94,6 +97,15 @@ _NOT_IN_STORE = replace(
     steps="auth_mechanism+ suppression+ directory+ certificate_store-",
     says=f"the local computer store holds no certificate with thumbprint {CERTIFICATE.thumbprint}",
     events=(12013,),
+)
+# The page of 12024: a certificate made for the moment is used in place of one that cannot be loaded.
+_FALLEN_BACK = replace(
+    GOOD,
+    server=replace(SERVER, ephemeral_fallback=True),
+    store=(),
+    advertised=EPHEMERAL,
+    events=(12024,),
+    asked=(*BOTH, "store: ephemeral MBX1, mbx1.contoso.test"),
 )
 _EXPIRED = replace(
     GOOD,
@@ -143,6 +155,23 @@ CASES = {
         _NOT_IN_STORE,
         store=(stored(CERTIFICATE, key=KeyState.MISMATCH),),
         says="but it has a private key that does not belong to it, so it cannot be loaded",
+    ),
+    "not in the store, with the ephemeral fallback": _FALLEN_BACK,
+    "not in the store, with the ephemeral fallback, at start": replace(_FALLEN_BACK, at_start=True),
+    "held without its private key, with the ephemeral fallback": replace(
+        _FALLEN_BACK, store=(stored(CERTIFICATE, key=KeyState.MISSING),)
+    ),
+    "named, held, valid: the ephemeral fallback is not needed": replace(GOOD, server=_FALLEN_BACK.server),
+    "not set: the ephemeral fallback has nothing to stand in for": replace(
+        _NOT_SET, server=_FALLEN_BACK.server
+    ),
+    "suppressed: the ephemeral fallback is not asked for": replace(_SUPPRESSED, server=_FALLEN_BACK.server),
+    "with an ephemeral certificate that has expired": replace(
+        _FALLEN_BACK,
+        now=EPHEMERAL.not_after + DAY,
+        steps=f"{HELD} validity-",
+        says="expired on 2028-03-27T12:00:00Z; X-ANONYMOUSTLS is advertised all the same",
+        events=(12024, 12015),
     ),
     # "Nothing is said about SMTP service flag": this path does not ask for it.
     "not enabled for SMTP, all the same": replace(
@@ -194,6 +223,12 @@ def test_every_step_is_answered_both_ways() -> None:
     [
         pytest.param(CASES["not set, at start"], (), None, id="12012"),
         pytest.param(_NOT_IN_STORE, (CERTIFICATE.thumbprint,), CERTIFICATE.thumbprint, id="12013"),
+        pytest.param(
+            _FALLEN_BACK,
+            (CERTIFICATE.thumbprint, EPHEMERAL.thumbprint),
+            CERTIFICATE.thumbprint,
+            id="12024",
+        ),
         pytest.param(_EXPIRED, (CERTIFICATE.thumbprint,), CERTIFICATE.thumbprint, id="12015"),
         pytest.param(
             CASES["expires soon, at start"],
@@ -239,6 +274,17 @@ def test_store_sentence_says_where_and_by_whom() -> None:
 
     assert found.detail == "mbx1.pem holds it: CN=mbx1, issued by CN=mbx1"
     assert found_nameless.detail == "mbx1.pem holds it: no subject, issued by nobody named"
+
+
+def test_store_sentence_says_what_stands_in() -> None:
+    """The sentence says why the certificate cannot be loaded, and which one is used instead."""
+    step = _FALLEN_BACK.selection()[0].steps[3]
+
+    assert step.detail == (
+        f"the local computer store holds no certificate with thumbprint {CERTIFICATE.thumbprint}; instead an "
+        "ephemeral, self-signed certificate is used, which is in the memory of this process alone: "
+        f"{EPHEMERAL.thumbprint}"
+    )
 
 
 def test_json_is_the_object_of_every_surface() -> None:

@@ -22,6 +22,7 @@ TEXTS = {
     12016: "There is no valid SMTP Transport Layer Security (TLS) certificate for the FQDN of %1. The existing certificate for that FQDN has expired. The continued use of that FQDN will cause mail flow problems. A new certificate that contains the FQDN of %1 should be installed on this server as soon as possible. You can create a new certificate by using the New-ExchangeCertificate task.",
     12017: "An internal transport certificate will expire soon. Thumbprint:%1, hours remaining: %2",
     12018: "The STARTTLS certificate will expire soon: subject: %1, thumbprint: %2, hours remaining: %3. Run the New-ExchangeCertificate cmdlet to create a new certificate.",
+    12024: "Microsoft Exchange could not load the certificate with thumbprint of %1 from the personal store on the local computer. This certificate was configured for authentication with other Exchange servers. Mail flow to other Exchange servers could be affected by this error. If the certificate with this thumbprint still exists in the personal store, run Enable-ExchangeCertificate %1 -services SMTP to resolve the issue. If the certificate does not exist in the personal store, restore it from backup by using the Import-ExchangeCertificate cmdlet, or create a new certificate for the FQDN or the server enabled for SMTP by running the following command: New-ExchangeCertificate -DomainName serverfqdn -Services SMTP. Meanwhile, an ephemeral, self-signed certificate with thumbprint %2 is being used.",
     1003: "The configuration of one of the SMTP Receive connectors is invalid. The configuration change will be ignored. The description of the configuration error is: %1.",
     1032: "The Receive connector requires TLS before the MailFrom command can be run. However, the connector is not configured to accept TLS.",
 }
@@ -34,6 +35,11 @@ FACTS: dict[int, tuple[Level, Category, str | None]] = {
     12016: (Level.ERROR, TRANSPORT, "STARTTLSCertificateExpired"),
     12017: (Level.WARNING, TRANSPORT, "InternalTransportCertificateExpiresSoon"),
     12018: (Level.ERROR, TRANSPORT, "STARTTLSCertificateExpiresSoon"),
+    12024: (
+        Level.INFORMATION,
+        TRANSPORT,
+        "CannotLoadInternalTransportCertificateFallbackEphemeralCertificate",
+    ),
     1003: (Level.ERROR, RECEIVE, None),
     1032: (Level.ERROR, RECEIVE, None),
 }

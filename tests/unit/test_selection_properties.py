@@ -19,6 +19,7 @@ from smtpd_anontls.selection.validity import Moment
 from tests.making import (
     AUTHORITY,
     DAY,
+    EPHEMERAL,
     NOW,
     certificate,
     decided,
@@ -89,12 +90,18 @@ class World:
     answer: Answer
     store: tuple[StoreCertificate, ...]
     moment: Moment
+    ephemeral_fallback: bool
 
     def selection(self) -> Selection:
         """Run the selection of the verb."""
         select = anonymous_tls.select if self.verb is TlsVerb.X_ANONYMOUSTLS else starttls.select
         selection, _ = decided(
-            select, self.connector, SERVER, answer=self.answer, store=self.store, moment=self.moment
+            select,
+            self.connector,
+            replace(SERVER, ephemeral_fallback=self.ephemeral_fallback),
+            answer=self.answer,
+            store=self.store,
+            moment=self.moment,
         )
         return selection
 
@@ -160,7 +167,13 @@ MOMENTS = st.builds(
     at_start=st.booleans(),
 )
 WORLDS = st.builds(
-    World, verb=st.sampled_from(TlsVerb), connector=CONNECTORS, answer=ANSWERS, store=STORES, moment=MOMENTS
+    World,
+    verb=st.sampled_from(TlsVerb),
+    connector=CONNECTORS,
+    answer=ANSWERS,
+    store=STORES,
+    moment=MOMENTS,
+    ephemeral_fallback=weighted(st.just(False), st.just(True)),  # noqa: FBT003 - st.just takes any value
 )
 
 
@@ -230,7 +243,7 @@ def test_every_event_is_in_the_catalogue(world: World) -> None:
 def test_events_belong_to_the_verb_and_to_the_moment(world: World) -> None:
     """12012, 12017 and 12018 are for service start alone, and each verb has events of its own."""
     own = {
-        TlsVerb.X_ANONYMOUSTLS: {EventId.NOT_IN_STORE, EventId.EXPIRED},
+        TlsVerb.X_ANONYMOUSTLS: {EventId.NOT_IN_STORE, EventId.EPHEMERAL_FALLBACK, EventId.EXPIRED},
         TlsVerb.STARTTLS: {EventId.NO_STARTTLS_CERTIFICATE, EventId.STARTTLS_EXPIRED},
     }
     allowed = set(own[world.verb])
@@ -242,14 +255,32 @@ def test_events_belong_to_the_verb_and_to_the_moment(world: World) -> None:
     events = [event.event_id for event in world.selection().events]
 
     assert set(events) <= allowed
-    assert len(events) <= 1
+    # A certificate that stands in has a validity of its own.
+    assert len(events) <= 1 + (EventId.EPHEMERAL_FALLBACK in events)
 
 
 @given(WORLDS)
 def test_what_is_chosen_could_be_loaded(world: World) -> None:
-    """A certificate that is advertised is one that the store holds with a usable private key."""
+    """A certificate that is advertised is one that the store holds with a usable key, or stands in where it may."""
     chosen = world.selection().certificate
+    usable = [held.certificate for held in world.store if held.key is KeyState.USABLE]
+    by_name = world.order == ORDERS[TlsVerb.STARTTLS, StartTlsCertificate.by_name]
 
-    assert chosen is None or any(
-        held.certificate == chosen and held.key is KeyState.USABLE for held in world.store
-    )
+    if world.ephemeral_fallback and not by_name:
+        usable.append(EPHEMERAL)
+    assert chosen is None or chosen in usable
+
+
+@given(WORLDS)
+def test_the_ephemeral_fallback_only_stands_in(world: World) -> None:
+    """It changes nothing but a selection that ends at the store, and never STARTTLS by name."""
+    without = replace(world, ephemeral_fallback=False).selection()
+    with_it = replace(world, ephemeral_fallback=True).selection()
+    ends_at_the_store = without.steps[-1].step == "certificate_store" and not without.advertised
+    by_name = world.order == ORDERS[TlsVerb.STARTTLS, StartTlsCertificate.by_name]
+
+    if ends_at_the_store and not by_name:
+        assert with_it.certificate == EPHEMERAL
+        assert EventId.NOT_IN_STORE not in with_it.event_ids
+    else:
+        assert with_it == without

@@ -13,7 +13,7 @@ from smtpd_anontls.domain.directory_value import Answer, Named, Unreadable, Unse
 from smtpd_anontls.domain.flags import AuthMechanism, StartTlsCertificate
 from smtpd_anontls.selection.starttls import select
 from smtpd_anontls.selection.validity import Moment
-from tests.making import AUTHORITY, DAY, NOW, certificate, decided, marks, stored
+from tests.making import AUTHORITY, DAY, EPHEMERAL, NOW, certificate, decided, marks, stored
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,6 +36,7 @@ class Case:
     """What a selection is given, and what it must say; the defaults are the good case."""
 
     connector: ReceiveConnector = CONNECTOR
+    server: Server = SERVER
     answer: Answer = NAMED
     store: tuple[StoreCertificate, ...] = (stored(CERTIFICATE), stored(BETTER, "better.pem"))
     now: datetime = NOW
@@ -51,7 +52,9 @@ class Case:
     def selection(self) -> tuple[Selection, tuple[str, ...]]:
         """Run it; return the selection, and the questions that the ports were asked, in order."""
         moment = Moment(self.now, at_start=self.at_start)
-        return decided(select, self.connector, SERVER, answer=self.answer, store=self.store, moment=moment)
+        return decided(
+            select, self.connector, self.server, answer=self.answer, store=self.store, moment=moment
+        )
 
 
 GOOD = Case()
@@ -117,6 +120,13 @@ CASES = {
         _NOT_HELD,
         store=(stored(CERTIFICATE, key=KeyState.MISSING),),
         says=f"mbx1.pem holds {CERTIFICATE.thumbprint}, but it has no private key, so it cannot be loaded",
+    ),
+    "not in the store, with the ephemeral fallback: X-ANONYMOUSTLS writes 12024, not STARTTLS": replace(
+        GOOD,
+        server=replace(SERVER, ephemeral_fallback=True),
+        store=(stored(BETTER),),
+        advertised=EPHEMERAL,
+        asked=("directory: MBX1", "store: find", "store: ephemeral MBX1, mbx1.contoso.test"),
     ),
     "expired, still advertised": _EXPIRED,
     "expired, still advertised, at start": replace(_EXPIRED, at_start=True),

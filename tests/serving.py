@@ -1,0 +1,85 @@
+"""The real command ``serve`` in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.peer import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "smtpd_anontls")
+
+
+@dataclass
+class Served:
+    """A running ``serve``: where it listens, and what it has said so far."""
+
+    process: asyncio.subprocess.Process
+    address: tuple[str, int] = ("", 0)  # Of its first connector.
+    stdout: list[str] = field(default_factory=list)
+    stderr: list[str] = field(default_factory=list)
+    _said: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def says(self, pattern: str) -> re.Match[str]:
+        """Wait for a line that *pattern* finds something in; AssertionError where it never comes."""
+
+        def found() -> re.Match[str] | None:
+            lines = (re.search(pattern, line) for line in (*self.stdout, *self.stderr))
+            return next((match for match in lines if match), None)
+
+        try:
+            async with asyncio.timeout(PATIENCE), self._said:
+                await self._said.wait_for(found)
+        except TimeoutError:
+            raise AssertionError(f"{pattern!r} was not said: {self.stdout}, {self.stderr}") from None
+        match = found()
+        assert match is not None
+        return match
+
+    async def listen(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
+        """Collect the lines of a stream up to its end."""
+        while line := await stream.readline():
+            async with self._said:
+                lines.append(line.decode().rstrip("\n"))
+                self._said.notify_all()
+
+
+@asynccontextmanager
+async def served(config: Path, *, before: Sequence[str] = ()) -> AsyncIterator[Served]:
+    """Run ``serve`` until the block ends, behind the words *before*; SIGTERM ends it unless it has ended."""
+    process = await asyncio.create_subprocess_exec(
+        *before,
+        *COMMAND,
+        "serve",
+        "--config",
+        str(config),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        # Wide enough that no line is wrapped.
+        env={**os.environ, "COLUMNS": "400"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    running = Served(process)
+    streams = ((process.stdout, running.stdout), (process.stderr, running.stderr))
+    listening = [asyncio.create_task(running.listen(stream, lines)) for stream, lines in streams]
+    try:
+        where = await running.says(r"\b(127\.0\.0\.1):(\d+)\b")
+        running.address = (where[1], int(where[2]))
+        yield running
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+        await asyncio.gather(*listening)
