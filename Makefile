@@ -2,7 +2,7 @@
 # make gallery    the same with a server for each outcome
 # make check      the everyday check: lint, types, layers, fast tests (under two minutes)
 # make test       everything: lint, types, layers, all tests
-# make reference  write the configuration reference in README.md anew
+# make reference  write the references of the configuration and the commands in README.md anew
 #
 # PYTHON names the Python of the virtual environment; without it the first of 3.11 to 3.13 is taken.
 
@@ -43,6 +43,7 @@ packages:
 
 reference: $(VENV)/.dev
 	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs.commands
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

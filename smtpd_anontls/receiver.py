@@ -25,6 +25,7 @@ from smtpd_anontls.eventlog.syslog import Syslog
 from smtpd_anontls.eventlog.windows_xml import event_xml
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
+from smtpd_anontls.journal.waiting import Messages
 from smtpd_anontls.provisioning import provision
 from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
@@ -88,6 +89,7 @@ class Receiver:
                 settings.capture.url, settings.capture.retention, clock=self.now, on_warning=on_warning
             )
         )
+        self.messages = Messages(self.journal)
         self.event_log = EventLog([self._sink(each) for each in settings.event_log], on_warning)
         self.listener = Listener(self, on_warning=on_warning)
         self.selections_at_start: list[tuple[ReceiveConnector, Selection]] = []
@@ -184,10 +186,12 @@ class Receiver:
     async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
         """Make a message durable; DeliveryError where the journal could not."""
         try:
-            return await self.journal.deliver(message, session)
+            message_id = await self.journal.deliver(message, session)
         except JournalError as error:
             self._warn(str(error))
             raise DeliveryError from error
+        self.messages.arrived(message)
+        return message_id
 
     def record_session(self, record: SessionRecord) -> None:
         """Pass an ended session to the journal."""

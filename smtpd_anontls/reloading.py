@@ -10,6 +10,7 @@ the receiver has made the rest fit.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ from smtpd_anontls.notation.snapshot import Snapshot, UnreadableFileError, stamp
 from smtpd_anontls.settings.document import ConfigError
 
 _LARGEST = 16 * 1024**2
+# Seconds that a file with mistakes gets, since it may still be being written, and between two looks at it.
+_PATIENCE = 0.2
+_PAUSE = 0.02
 
 if TYPE_CHECKING:
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
@@ -61,21 +65,23 @@ class LiveSettings:
         return self._snapshot.settled and self._snapshot.stamp == stamp
 
     def read(self, *, force: bool = False) -> Change:
-        """Read the file again and say what would change; never raise, and change nothing: a thread may do it."""
-        known, found = self._snapshot, self._look()
-        if self._read_again is None or not (force or _differ(known, found)):
-            return Change(found, noted=self._noted)
-        try:
-            loaded = self._read_again()
-        except ConfigError as error:
-            stays = _same(found, self._look())
-            if not force and not (stays and (found is None or found.settled)):
-                # It may be half written: the next look reads it again, and then it counts.
-                return Change(known, noted=self._noted)
-            broken = PlacedEvent(
-                _draft(EventId.INVALID_CONNECTOR, error.lines[0]), TransportRole.HubTransport, None, None
-            )
-            return Change(found if stays else None, warnings=error.lines, events=(broken,), noted=self._noted)
+        """Read the file again and say what would change; never raise, and change nothing: a thread may do it.
+
+        A file with mistakes that was changed just now gets a moment to become whole.
+        """
+        until = time.monotonic() + _PATIENCE
+        while True:
+            found = self._look()
+            if self._read_again is None or not (force or _differ(self._snapshot, found)):
+                return Change(found, noted=self._noted)
+            try:
+                return self._change(self._read_again(), found)
+            except ConfigError as error:
+                if _is_at_rest(found) or time.monotonic() >= until:
+                    return self._refusal(error, found)
+            time.sleep(_PAUSE)
+
+    def _change(self, loaded: Loaded, found: Snapshot | None) -> Change:
         if found is not None and found.content != loaded.octets:
             # It changed between the two readings.
             found = None
@@ -86,6 +92,14 @@ class LiveSettings:
         )
         events = tuple(_event(finding, loaded.settings) for finding in loaded.findings)
         return Change(found, self._without_violations(loaded), warnings, events, loaded.warnings)
+
+    def _refusal(self, error: ConfigError, found: Snapshot | None) -> Change:
+        broken = PlacedEvent(
+            _draft(EventId.INVALID_CONNECTOR, error.lines[0]), TransportRole.HubTransport, None, None
+        )
+        # What has changed meanwhile is read again.
+        judged = found if _same(found, self._look()) else None
+        return Change(judged, warnings=error.lines, events=(broken,), noted=self._noted)
 
     def take(self, change: Change) -> None:
         """Let *change* hold."""
@@ -167,6 +181,10 @@ def _at_next_start(before: Settings, after: Settings) -> list[str]:
 
 def _differ(before: Snapshot | None, after: Snapshot | None) -> bool:
     return (None if before is None else before.content) != (None if after is None else after.content)
+
+
+def _is_at_rest(found: Snapshot | None) -> bool:
+    return found is not None and abs(time.time_ns() - found.stamp.changed_ns) > _PATIENCE * 1e9
 
 
 def _same(before: Snapshot | None, after: Snapshot | None) -> bool:

@@ -90,8 +90,13 @@ def run(*words: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = No
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def on_terminal(*words: str | Path, columns: int = 80, typed: str = "", cwd: Path = ROOT) -> tuple[int, list[str]]:
-    """Run the command on a terminal of so many columns; return its exit code and the lines that it showed."""
+def on_terminal(
+    *words: str | Path, columns: int = 80, question: str = "", answer: str = "", cwd: Path = ROOT
+) -> tuple[int, list[str]]:
+    """Run the command on a terminal of so many columns; return its exit code and the lines that it showed.
+
+    *answer* is typed once it has asked its *question*.
+    """
     ours, theirs = pty.openpty()
     try:
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -104,16 +109,14 @@ def on_terminal(*words: str | Path, columns: int = 80, typed: str = "", cwd: Pat
             stderr=theirs,
         )
         os.close(theirs)
-        if typed:
-            os.write(ours, typed.encode())
-        shown = _until_closed(ours)
+        shown = _until_closed(ours, question.encode(), answer.encode())
     finally:
         os.close(ours)
     code = child.wait(PATIENCE)
     return code, _STYLE.sub("", shown).replace("\r\n", "\n").splitlines()
 
 
-def _until_closed(terminal: int) -> str:
+def _until_closed(terminal: int, question: bytes, answer: bytes) -> str:
     shown = b""
     while True:
         readable, _, _ = select.select([terminal], [], [], PATIENCE)
@@ -125,6 +128,9 @@ def _until_closed(terminal: int) -> str:
         if not octets:
             return shown.decode()
         shown += octets
+        if question and question in shown:
+            os.write(terminal, answer)
+            question = b""
 
 
 @dataclass

@@ -235,7 +235,7 @@ async def all_ended(receiver: Receiver) -> None:
 async def eventually(holds: Callable[[], bool]) -> None:
     """Wait until *holds* is true; TimeoutError where it does not become so."""
     async with asyncio.timeout(PATIENCE):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(0.001)
 
 

@@ -41,6 +41,7 @@ class Peer:
         self.tls: ssl.SSLObject | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._heard = bytearray()
+        self.saw_close_notify = False
 
     @classmethod
     async def connect(cls, address: tuple[str, int], *, receive_buffer: int | None = None) -> Peer:
@@ -137,6 +138,16 @@ class Peer:
                 lines.append(line)
         return lines
 
+    async def raw_rest(self) -> bytes:
+        """Return the octets up to the end of the connection as they are on the wire, an RST counting as one."""
+        octets = bytearray()
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE):
+                while piece := await loop.sock_recv(self.socket, _PIECE):
+                    octets += piece
+        return bytes(octets)
+
     # -- TLS
 
     async def upgrade(
@@ -221,8 +232,13 @@ class Peer:
                 return await asyncio.get_running_loop().sock_recv(self.socket, _PIECE)
         while True:
             try:
-                return self.tls.read(_PIECE)
+                octets = self.tls.read(_PIECE)
             except ssl.SSLWantReadError:
                 await self._take()
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                continue
+            except ssl.SSLZeroReturnError:
+                octets = b""
+            except ssl.SSLEOFError:
                 return b""
+            self.saw_close_notify = not octets
+            return octets

@@ -198,7 +198,7 @@ def receiver() -> dict[str, Any]:
 def against_the_schema(path: Path) -> subprocess.CompletedProcess[str]:
     """Validate a file against the Compose schema that check-jsonschema brings along."""
     program = Path(sys.executable).with_name("check-jsonschema")
-    command = [program, "--builtin-schema", "vendor.compose-spec", path]
+    command = [str(program), "--builtin-schema", "vendor.compose-spec", str(path)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 

@@ -142,6 +142,8 @@ def _parse_pem(name: str, octets: bytes, password: Password) -> FileContents:
 
 
 def _parse_der(name: str, octets: bytes, password: Password) -> FileContents:
+    if _length_of(octets) > len(octets):
+        raise UselessError("the file is cut off; copy it again")
     if name.lower().endswith(".key"):
         return FileContents(keys=(_held_key(load_der_private_key, octets, password),))
     return FileContents((_held_certificate(octets),))

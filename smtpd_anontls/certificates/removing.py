@@ -35,7 +35,7 @@ class Removal:
 
     folder: Path
     deleted: tuple[str, ...]
-    moved: tuple[str, ...]  # PFX files.
+    moved: Mapping[str, str]  # PFX files, and what they will be called.
     rewritten: Mapping[str, bytes] = field(repr=False)  # By file name.
     services: str  # What services.yaml is to hold.
 
@@ -43,7 +43,7 @@ class Removal:
         """Say what becomes of each file."""
         return [
             *(f"{name} is deleted" for name in self.deleted),
-            *(f"{name} becomes {_aside(self.folder / name).name}" for name in self.moved),
+            *(f"{name} becomes {aside}" for name, aside in self.moved.items()),
             *(f"{name} keeps what else it holds" for name in self.rewritten),
         ]
 
@@ -55,9 +55,9 @@ class Removal:
         for name in self.deleted:
             with saying_why_not(self.folder / name):
                 (self.folder / name).unlink(missing_ok=True)
-        for name in self.moved:
+        for name, aside in self.moved.items():
             with saying_why_not(self.folder / name):
-                (self.folder / name).rename(_aside(self.folder / name))
+                (self.folder / name).rename(self.folder / aside)
         with saying_why_not(self.folder):
             sync_folder(self.folder)
         # Last, since a certificate that services.yaml does not list counts as enabled for SMTP.
@@ -79,7 +79,7 @@ def removal_of(folder: Path, thumbprint: str, passwords: Mapping[str, PasswordSo
     )
     all_keys = keys_of(files)
     deleted: list[str] = []
-    moved: list[str] = []
+    moved: dict[str, str] = {}
     rewritten: dict[str, bytes] = {}
     for name, contents in files.items():
         mine = [held for held in contents.leaves(all_keys) if held.certificate.thumbprint == thumbprint]
@@ -96,13 +96,15 @@ def removal_of(folder: Path, thumbprint: str, passwords: Mapping[str, PasswordSo
             )
         if rest:
             rewritten[name] = _text_without(folder / name, leaving, keys)
+        elif contents.is_pfx:
+            moved[name] = free_path(folder / (name + _ASIDE)).name
         else:
-            (moved if contents.is_pfx else deleted).append(name)
+            deleted.append(name)
     try:
         services = without_services(services_text(folder / SERVICES_FILE), thumbprint)
     except ValueError as error:
         raise StoreError(printable(f"{folder / SERVICES_FILE}: {error}")) from error
-    return Removal(folder, tuple(deleted), tuple(moved), rewritten, services)
+    return Removal(folder, tuple(deleted), moved, rewritten, services)
 
 
 def _kept(
@@ -120,7 +122,3 @@ def _text_without(path: Path, certificates: list[HeldCertificate], keys: list[He
         raise StoreError(printable(f"{path}: changed meanwhile; try again")) from error
     places = [held.lines for held in certificates] + [key.lines for key in keys]
     return without_lines(octets, [place for place in places if place is not None])
-
-
-def _aside(path: Path) -> Path:
-    return free_path(path.with_name(path.name + _ASIDE))

@@ -9,8 +9,8 @@ import click
 
 from smtpd_anontls.cli.certificates import certificate, transport_service
 from smtpd_anontls.cli.connectors import connector
+from smtpd_anontls.cli.following import event, message, session
 from smtpd_anontls.cli.groups import CommandGroup
-from smtpd_anontls.cli.history import event, message, session
 from smtpd_anontls.cli.network import probe_command, tunnel_command
 from smtpd_anontls.cli.selections import check, explain
 from smtpd_anontls.cli.serve import serve

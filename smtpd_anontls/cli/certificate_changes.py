@@ -175,7 +175,7 @@ def remove_certificate(common: Common, *, thumbprint: str, force: bool, server: 
                 "thumbprint": plain,
                 "server": place.server.name,
                 "deleted": list(removal.deleted),
-                "moved": list(removal.moved),
+                "moved": dict(removal.moved),
                 "rewritten": list(removal.rewritten),
             }
         )

@@ -17,12 +17,11 @@ from smtpd_anontls.cli.common import (
     CommandError,
     Common,
     ExitCode,
-    OneOf,
     choose_server,
     common_options,
     program,
 )
-from smtpd_anontls.cli.groups import Command, CommandGroup
+from smtpd_anontls.cli.groups import Command, CommandGroup, OneOf
 from smtpd_anontls.cli.output import (
     NOTHING,
     Column,
@@ -115,9 +114,11 @@ def _row(
     )
 
 
-@click.command("new", cls=Command)
+@click.command("new", cls=Command, short_help="Make a self-signed certificate, as Exchange does by default.")
 @server_option
-@click.option("--key-type", type=OneOf(*KeyType), default="rsa", show_default=True)
+@click.option(
+    "--key-type", type=OneOf(*KeyType), default="rsa", show_default=True, help="RSA 2048, or EC P-256."
+)
 @common_options
 def new(common: Common, *, server: str | None, key_type: str) -> None:
     """Make a self-signed certificate as New-ExchangeCertificate does by default.
@@ -175,6 +176,9 @@ def enable_certificate(
     say(f"{plain} is enabled for {', '.join(sorted(enabled)) or 'no service'}.")
     if replace:
         say(f"msExchServerInternalTLSCert of {place.server.name} names it now; the next session presents it.")
+    elif _SMTP in wanted and current is not None:
+        kept = current.certificate.thumbprint
+        say(f"msExchServerInternalTLSCert of {place.server.name} names {kept}, as before.")
 
 
 def _confirm(current: StoreCertificate, new: StoreCertificate) -> bool:

@@ -34,8 +34,7 @@ _server_option = click.option("--server", metavar="NAME", help="Only on this ser
 _NAME = "name"
 _KINDS = get_type_hints(ReceiveConnector)
 
-# Under which heading of the help a property stands, in this order; the properties below a heading
-# keep the order of ReceiveConnector.
+# Where a property stands in the help; one that is missing here fails at once.
 _HEADINGS = {
     "TLS and authentication": (
         "auth_mechanism",
@@ -177,6 +176,8 @@ def _shown(value: object) -> str:
             return ", ".join(map(str, value)) or "None"
         case None:
             return "null"
+        case "":
+            return '""'
         case bool():
             return str(value).lower()
         case _:
@@ -197,19 +198,29 @@ def _metavar(kind: Any) -> str:
 
 
 def _property_options(command: Callable[..., None]) -> Callable[..., None]:
-    headings = list(_HEADINGS)
-    properties = [each for each in fields(ReceiveConnector) if each.name != _NAME]
+    properties = {each.name: each for each in fields(ReceiveConnector) if each.name != _NAME}
     # The last option that decorates a command comes first in its help.
-    for field in sorted(properties, key=lambda f: headings.index(_HEADING_OF[f.name]), reverse=True):
+    for name in sorted(properties, key=_place_in_help, reverse=True):
         command = click.option(
-            f"--{field.name.replace('_', '-')}",
-            field.name,
-            metavar=_metavar(_KINDS[field.name]),
-            help=str(field.metadata["doc"]),
+            f"--{name.replace('_', '-')}",
+            name,
+            metavar=_metavar(_KINDS[name]),
+            help=str(properties[name].metadata["doc"]),
             cls=Option,
-            heading=_HEADING_OF[field.name],
+            heading=_HEADING_OF[name],
         )(command)
     return command
+
+
+def _typed(name: str, text: str) -> object:
+    """Return *text*, or the number where it is one that Exchange has for a set of options."""
+    kind = _KINDS[name]
+    is_flag = isinstance(kind, type) and issubclass(kind, ExchangeFlag)
+    return int(text) if is_flag and text.isascii() and text.isdigit() else text
+
+
+def _place_in_help(name: str) -> int:
+    return list(_HEADING_OF).index(name)
 
 
 @connector.command("set", cls=Command)
@@ -223,7 +234,7 @@ def set_connector(common: Common, *, name: str, server: str | None, **properties
     Lists are written with commas: --auth-mechanism Tls,ExchangeServer.  A running receiver takes
     the change over with its next session.
     """
-    changes = {key: text for key, text in properties.items() if text is not None}
+    changes = {key: _typed(key, text) for key, text in properties.items() if text is not None}
     if not changes:
         raise CommandError("nothing to set: name a property, such as --auth-mechanism", ExitCode.BAD_USAGE)
     try:

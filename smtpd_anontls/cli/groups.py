@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 COMMON = "Options of every command"
+_LONGEST_SENTENCE = 200  # Of a command's help in the list of commands; it wraps, and nothing is cut off.
 
 
 class OneOf(click.ParamType[str]):
@@ -28,10 +29,10 @@ class OneOf(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word that is meant."""
-        for word in self._words:
-            if word.casefold() == str(value).casefold():
-                return word
-        self.fail(f"{value!r} is not one of {', '.join(self._words)}", param, ctx)
+        found = [word for word in self._words if word.casefold() == str(value).casefold()]
+        if not found:
+            self.fail(f"{value!r} is not one of {', '.join(self._words)}", param, ctx)
+        return found[0]
 
 
 class CommandGroup(click.Group):
@@ -63,12 +64,11 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, with one line of help each."""
+        """Write the commands, with one sentence each."""
         width = max(map(len, self.commands), default=0)
-        limit = formatter.width - width - 6
         sections: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
-            line = (f"{name:<{width}}", self.commands[name].get_short_help_str(limit))
+            line = (f"{name:<{width}}", self.commands[name].get_short_help_str(_LONGEST_SENTENCE))
             sections.setdefault(self._headings.get(name, "Commands"), []).append(line)
         for heading, lines in sections.items():
             with formatter.section(heading):
@@ -91,7 +91,8 @@ class Command(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            # Arguments stand in the usage line.
+            if isinstance(parameter, click.Option) and record is not None:
                 heading = getattr(parameter, "heading", None) or "Options"
                 sections.setdefault(heading, []).append(record)
         # What every command takes, --help among it, is the least news.

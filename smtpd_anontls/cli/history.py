@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
 from smtpd_anontls.cli.groups import Command, CommandGroup
+from smtpd_anontls.cli.journals import (
+    EVENT_FILTERS,
+    MESSAGE_FILTERS,
+    SESSION_FILTERS,
+    filtered,
+    journal_of,
+    reading,
+)
 from smtpd_anontls.cli.output import (
     NOTHING,
     Column,
@@ -23,18 +30,13 @@ from smtpd_anontls.cli.output import (
     table,
 )
 from smtpd_anontls.cli.selections import say_step
-from smtpd_anontls.domain.filters import Filter
-from smtpd_anontls.journal.errors import JournalError
-from smtpd_anontls.journal.reader import JournalReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-R = TypeVar("R")
+    from smtpd_anontls.domain.filters import Filter
 
 _HIGHEST_ID = 2**63 - 1  # Of a database.
 
-_MARKS = {
+MARKS = {
     "completed": "green",
     "handshake_failed": "red",
     "plaintext_after_tls_verb": "red",
@@ -43,77 +45,6 @@ _MARKS = {
     "Error": "red",
     "Warning": "yellow",
 }
-_PLACE_FILTERS = (
-    ("server", "Only of this server."),
-    ("connector", "Only of this connector."),
-    ("session", "Only of this session."),
-    ("since", "From this time on, or after this id."),
-)
-_MESSAGE_FILTERS = (
-    ("run", "Only of this run."),
-    ("sender", "Sender, in any case; * stands for anything."),
-    ("recipient", "Recipient, in any case; * stands for anything."),
-    ("subject", "Part of the subject."),
-    ("header", "'Name: value'."),
-)
-
-
-def _filtered(
-    *filters: tuple[str, str], numbered: bool = True
-) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a list command ``--limit`` and filters; it receives a Filter.  Its ids are numbers or not."""
-
-    def decorate(command: Callable[..., R]) -> Callable[..., R]:
-        @functools.wraps(command)
-        def wrapped(common: Common, **options: Any) -> R:
-            terms = {name: options.pop(name.replace("-", "_")) for name, _ in filters}
-            try:
-                wanted = Filter.read({name.replace("-", "_"): text for name, text in terms.items()})
-                if numbered:
-                    wanted.since_number()
-            except ValueError as error:
-                # It begins with the name of the term, which the option writes with a hyphen.
-                term, colon, why = str(error).partition(":")
-                raise CommandError(f"--{term.replace('_', '-')}{colon}{why}", ExitCode.BAD_USAGE) from error
-            return command(common, wanted=wanted, **options)
-
-        result: Callable[..., R] = wrapped
-        for name, explanation in reversed(filters):
-            result = click.option(f"--{name}", metavar="TEXT", help=explanation)(result)
-        limit = click.option(
-            "--limit",
-            type=click.IntRange(1, 100_000),
-            default=50,
-            show_default=True,
-            metavar="N",
-            help="How many at most.",
-        )
-        return limit(result)
-
-    return decorate
-
-
-def _journal(common: Common) -> JournalReader:
-    url = common.load().settings.capture.url
-    if url is None:
-        raise CommandError(
-            "capture.url is null: this receiver keeps its last sessions and events in memory only",
-            ExitCode.UNREACHABLE,
-        )
-    return JournalReader(url)
-
-
-def _reading(command: Callable[..., R]) -> Callable[..., R]:
-    """Turn a journal that cannot be read into one line and exit code 3."""
-
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> R:
-        try:
-            return command(*arguments, **options)
-        except JournalError as error:
-            raise CommandError(str(error), ExitCode.UNREACHABLE) from error
-
-    return wrapped
 
 
 @click.group(cls=CommandGroup, short_help="Sessions: selections, TLS facts, transcript.")
@@ -123,16 +54,11 @@ def session() -> None:
 
 @session.command("list", cls=Command)
 @common_options
-@_filtered(
-    *_PLACE_FILTERS,
-    ("outcome", "Only with this outcome."),
-    ("remote", "Peer address; * allowed."),
-    numbered=False,
-)
-@_reading
+@filtered(*SESSION_FILTERS, numbered=False)
+@reading
 def list_sessions(common: Common, *, wanted: Filter, limit: int) -> None:
     """List sessions, the newest first."""
-    sessions = _journal(common).sessions(wanted, limit=limit)
+    sessions = journal_of(common).sessions(wanted, limit=limit)
     if common.as_json:
         say_json_lines(sessions)
         return
@@ -162,7 +88,7 @@ def list_sessions(common: Common, *, wanted: Filter, limit: int) -> None:
         Column("Outcome"),
     )
     if rows:
-        table(columns, rows, marks=_MARKS)
+        table(columns, rows, marks=MARKS)
     else:
         say(f"No such session yet. To make one: {program()} probe 127.0.0.1:2525")
 
@@ -170,10 +96,10 @@ def list_sessions(common: Common, *, wanted: Filter, limit: int) -> None:
 @session.command("show", cls=Command)
 @click.argument("session_id", metavar="ID")
 @common_options
-@_reading
+@reading
 def show_session(common: Common, *, session_id: str) -> None:
     """Show one session: the selections, TLS facts and the transcript."""
-    found = _journal(common).session(session_id.lower())
+    found = journal_of(common).session(session_id.lower())
     if found is None:
         raise CommandError(f"there is no session {session_id}", ExitCode.NOT_AS_IT_SHOULD_BE)
     if common.as_json:
@@ -200,7 +126,7 @@ def _session_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     tls = found["tls"]
     if tls:
-        facts.append(("TLS", _tls_in_short(found)))
+        facts.append(("TLS", tls_in_short(found)))
         facts.append(("certificate", tls["thumbprint"]))
         if tls["failure"]:
             facts.append(("failure", tls["failure"]))
@@ -228,7 +154,8 @@ def _show_stored_selection(selection: dict[str, Any]) -> None:
         say_step(step["step"], step["detail"], passed=step["passed"])
 
 
-def _tls_in_short(each: dict[str, Any]) -> str:
+def tls_in_short(each: dict[str, Any]) -> str:
+    """Return the TLS verb that a session used, and what came of it."""
     return f"{each['verb']} {_protocol(each)}"
 
 
@@ -246,12 +173,20 @@ def message() -> None:
 
 @message.command("list", cls=Command)
 @common_options
-@_filtered(*_PLACE_FILTERS, *_MESSAGE_FILTERS)
-@_reading
+@filtered(*MESSAGE_FILTERS)
+@reading
 def list_messages(common: Common, *, wanted: Filter, limit: int) -> None:
     """List messages, the newest first."""
-    messages = _journal(common).messages(wanted, limit=limit)
-    if common.as_json:
+    messages = journal_of(common).messages(wanted, limit=limit)
+    show_messages(messages, as_json=common.as_json)
+    if not (messages or common.as_json):
+        target = "--server 127.0.0.1:2525 --tls --from a@example.test --to b@contoso.test"
+        say(f"No such message yet. To send one: swaks {target}")
+
+
+def show_messages(messages: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print messages as ``message list`` does; of none nothing."""
+    if as_json:
         say_json_lines(messages)
         return
     rows = [
@@ -279,19 +214,16 @@ def list_messages(common: Common, *, wanted: Filter, limit: int) -> None:
     )
     if rows:
         table(columns, rows)
-    else:
-        target = "--server 127.0.0.1:2525 --tls --from a@example.test --to b@contoso.test"
-        say(f"No such message yet. To send one: swaks {target}")
 
 
 @message.command("show", cls=Command)
 @click.argument("message_id", metavar="ID", type=click.IntRange(0, _HIGHEST_ID))
 @click.option("--raw", is_flag=True, help="Write the message to stdout, byte for byte as it was received.")
 @common_options
-@_reading
+@reading
 def show_message(common: Common, *, message_id: int, raw: bool) -> None:
     """Show one message: envelope, header and text, or with --raw its bytes."""
-    journal = _journal(common)
+    journal = journal_of(common)
     content = journal.raw(message_id)
     found = journal.message(message_id)
     if content is None or found is None:
@@ -332,11 +264,11 @@ def event() -> None:
 
 @event.command("list", cls=Command)
 @common_options
-@_filtered(*_PLACE_FILTERS, ("event-id", "Only with this event id, such as 12015."))
-@_reading
+@filtered(*EVENT_FILTERS)
+@reading
 def list_events(common: Common, *, wanted: Filter, limit: int) -> None:
     """List events, the newest first."""
-    events = _journal(common).events(wanted, limit=limit)
+    events = journal_of(common).events(wanted, limit=limit)
     if common.as_json:
         say_json_lines(events)
         return
@@ -362,6 +294,6 @@ def list_events(common: Common, *, wanted: Filter, limit: int) -> None:
         Column("Message", below=True),
     )
     if rows:
-        table(columns, rows, marks=_MARKS)
+        table(columns, rows, marks=MARKS)
     else:
         say("No such event yet: nothing was wrong with a certificate.")

@@ -54,7 +54,7 @@ def header_rows(message_id: int, record: MessageRecord) -> list[Row]:
     ]
 
 
-def session_row(record: SessionRecord) -> Row:
+def session_row(change: int, record: SessionRecord) -> Row:
     """Return the row of *record*; its messages are not in it, since the messages say that themselves."""
     shown = record.as_json(transcript=False)
     del shown["messages"]
@@ -67,6 +67,7 @@ def session_row(record: SessionRecord) -> Row:
         folded(host_of(record.remote)),
         None if record.outcome is None else record.outcome.value,
         json.dumps(shown),
+        change,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, and_, or_, select, tuple_
+from sqlalchemy import Column, and_, func, or_, select, tuple_
 
 from smtpd_anontls.domain.filters import folded, indexed
 from smtpd_anontls.journal.codec import message_json, microseconds, session_json
@@ -19,6 +20,7 @@ from smtpd_anontls.journal.schema import (
     messages,
     session_transcripts,
     sessions,
+    state,
 )
 from smtpd_anontls.protocol.headers import parse_header_section
 
@@ -35,13 +37,41 @@ _ESCAPE = "/"
 _MANY = 500  # Databases take so many parameters in one statement.
 _SPECIAL = re.compile(r"[/%_]")
 
+# Sessions in the order in which they began.
+_session_order = tuple_(sessions.c.started, sessions.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a journal has come; each number grows with what is added to it."""
+
+    message: int = 0  # The id of the last one ever taken.
+    session: int = 0  # The last change of a session.
+    event: int = 0  # The id of the newest one kept.
+
 
 def list_messages(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:
     """Return the newest messages, older than the message *before* where that is given."""
-    terms = _place(messages, messages.c.session_id, wanted) + _about_messages(wanted)
-    terms += _numbered(messages, wanted, before) + _same_session(messages.c.session_id, wanted, but=messages)
+    terms = _terms_of_messages(wanted, before)
     query = select(messages.c.id, messages.c.shown).where(*terms).order_by(messages.c.id.desc()).limit(limit)
     return [message_json(row.id, row.shown) for row in connection.execute(query)]
+
+
+def sizes_of_messages(
+    connection: Connection, wanted: Filter, *, after: int, upto: int, until: datetime | None, limit: int
+) -> list[tuple[int, int]]:
+    """Return id and size of the oldest messages behind *after* and up to *upto*, taken before *until*."""
+    terms = [*_terms_of_messages(wanted, None), messages.c.id > after, messages.c.id <= upto]
+    if until is not None:
+        terms.append(messages.c.time < microseconds(until))
+    query = select(messages.c.id, messages.c.size).where(*terms).order_by(messages.c.id).limit(limit)
+    return [(row.id, row.size) for row in connection.execute(query)]
+
+
+def still_there(connection: Connection, message_ids: Sequence[int]) -> dict[int, int]:
+    """Return id and size of those of the messages that there are."""
+    query = select(messages.c.id, messages.c.size).where(messages.c.id.in_(message_ids))
+    return {row.id: row.size for row in connection.execute(query)}
 
 
 def one_message(connection: Connection, message_id: int) -> Json | None:
@@ -67,21 +97,12 @@ def raw_message(connection: Connection, message_id: int) -> bytes | None:
 
 def list_sessions(connection: Connection, wanted: Filter, limit: int, before: str | None) -> list[Json]:
     """Return the sessions that began last, before the session *before* where that is given."""
-    key = tuple_(sessions.c.started, sessions.c.id)
-    terms = _place(sessions, sessions.c.id, wanted) + _about_sessions(wanted)
-    terms += _same_session(sessions.c.id, wanted, but=sessions)
-    since = wanted.since_session()
-    if isinstance(since, str):
-        # One that is no longer kept is older than all that are.
-        start = _session_key(connection, since)
-        terms += [] if start is None else [key > tuple_(*start)]
-    elif since is not None:
-        terms.append(sessions.c.started >= microseconds(since))
+    terms = _terms_of_sessions(connection, wanted)
     if before is not None:
         end = _session_key(connection, before)
         if end is None:
             return []
-        terms.append(key < tuple_(*end))
+        terms.append(_session_order < tuple_(*end))
     newest_first = (sessions.c.started.desc(), sessions.c.id.desc())
     query = select(sessions.c.id, sessions.c.shown).where(*terms).order_by(*newest_first).limit(limit)
     rows = connection.execute(query).all()
@@ -106,10 +127,65 @@ def one_session(connection: Connection, session_id: str) -> Json | None:
 
 def list_events(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:
     """Return the newest events, older than the event *before* where that is given."""
-    terms = _place(events, events.c.session_id, wanted) + _about_events(wanted)
-    terms += _numbered(events, wanted, before) + _same_session(events.c.session_id, wanted, but=events)
+    terms = _terms_of_events(wanted, before)
     query = select(events.c.shown).where(*terms).order_by(events.c.id.desc()).limit(limit)
     return [json.loads(shown) for shown in connection.scalars(query)]
+
+
+def position(connection: Connection) -> Position:
+    """Return how far everything has come."""
+    counters = connection.execute(select(state.c.last_message_id, state.c.last_session_change)).one()
+    newest = connection.execute(select(func.max(events.c.id))).scalar_one()
+    return Position(counters.last_message_id, counters.last_session_change, newest or 0)
+
+
+def finished_sessions(
+    connection: Connection, wanted: Filter, after: int, limit: int
+) -> list[tuple[int, Json]]:
+    """Return sessions that have ended, with their change, from the first behind *after* on."""
+    terms = [
+        *_terms_of_sessions(connection, wanted),
+        sessions.c.outcome.is_not(None),
+        sessions.c.change > after,
+    ]
+    columns = (sessions.c.change, sessions.c.id, sessions.c.shown)
+    rows = connection.execute(select(*columns).where(*terms).order_by(sessions.c.change).limit(limit)).all()
+    delivered = _messages_of(connection, [row.id for row in rows])
+    return [(row.change, session_json(row.shown, delivered[row.id])) for row in rows]
+
+
+def next_events(connection: Connection, wanted: Filter, after: int, limit: int) -> list[tuple[int, Json]]:
+    """Return events with their ids, from the first behind *after* on."""
+    terms = [*_terms_of_events(wanted, None), events.c.id > after]
+    query = select(events.c.id, events.c.shown).where(*terms).order_by(events.c.id).limit(limit)
+    return [(row.id, json.loads(row.shown)) for row in connection.execute(query)]
+
+
+def _terms_of_messages(wanted: Filter, before: int | None) -> list[ColumnElement[bool]]:
+    terms = _place(messages, messages.c.session_id, wanted) + _about_messages(wanted)
+    return (
+        terms
+        + _numbered(messages, wanted, before)
+        + _same_session(messages.c.session_id, wanted, but=messages)
+    )
+
+
+def _terms_of_sessions(connection: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
+    terms = _place(sessions, sessions.c.id, wanted) + _about_sessions(wanted)
+    terms += _same_session(sessions.c.id, wanted, but=sessions)
+    since = wanted.since_session()
+    if isinstance(since, str):
+        # One that is no longer kept is older than all that are.
+        start = _session_key(connection, since)
+        terms += [] if start is None else [_session_order > tuple_(*start)]
+    elif since is not None:
+        terms.append(sessions.c.started >= microseconds(since))
+    return terms
+
+
+def _terms_of_events(wanted: Filter, before: int | None) -> list[ColumnElement[bool]]:
+    terms = _place(events, events.c.session_id, wanted) + _about_events(wanted)
+    return terms + _numbered(events, wanted, before) + _same_session(events.c.session_id, wanted, but=events)
 
 
 def _messages_of(connection: Connection, session_ids: Sequence[str]) -> dict[str, list[int]]:

@@ -11,6 +11,7 @@ from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
 if TYPE_CHECKING:
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
+    from smtpd_anontls.journal.queries import Position
 
 
 class JournalReader:
@@ -28,6 +29,24 @@ class JournalReader:
         """Return messages that *wanted* takes."""
         with self._file.reading() as connection:
             return queries.list_messages(connection, wanted, limit, before)
+
+    def position(self) -> Position:
+        """Return how far the journal has come; MissingJournalError where there is none yet."""
+        with self._file.reading() as connection:
+            return queries.position(connection)
+
+    def finished_sessions(self, wanted: Filter, *, after: int, limit: int = 100) -> list[tuple[int, Json]]:
+        """Return sessions that *wanted* takes and that have ended, in that order, each with its change.
+
+        They go on behind the change *after*.
+        """
+        with self._file.reading() as connection:
+            return queries.finished_sessions(connection, wanted, after, limit)
+
+    def next_events(self, wanted: Filter, *, after: int, limit: int = 100) -> list[tuple[int, Json]]:
+        """Return events that *wanted* takes in their order, each with its id, behind the id *after*."""
+        with self._file.reading() as connection:
+            return queries.next_events(connection, wanted, after, limit)
 
     def message(self, message_id: int) -> Json | None:
         """Return a message with its parameters and its header; None where there is none."""

@@ -18,21 +18,22 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData()
 
 # In SQLite only a column declared INTEGER is the row's own address.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 
-# One row.  Ids come from its counter, inside the transaction that uses them: never given
-# twice, also where the newest message has been removed, and visible in their order.
+# One row.  Ids of messages and changes of sessions come from its counters, inside the transaction
+# that uses them: never given twice, also where the newest has been removed, and visible in their order.
 state = Table(
     "journal_state",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("schema_version", Integer, nullable=False),
     Column("last_message_id", _Number, nullable=False),
+    Column("last_session_change", _Number, nullable=False),
     Column("message_count", _Number, nullable=False),
     Column("message_octets", _Number, nullable=False),
 )
@@ -93,6 +94,7 @@ sessions = Table(
     Column("remote_host", Text, nullable=False),
     Column("outcome", Text),
     Column("shown", Text, nullable=False),
+    Column("change", _Number, nullable=False, index=True),  # Of the last time that it was written.
     Index("ix_sessions_started", "started", "id"),
 )
 

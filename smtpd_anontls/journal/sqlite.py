@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.errors import JournalError, MissingJournalError
 from smtpd_anontls.journal.schema import METADATA, SCHEMA_VERSION, state
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _WRITING = (
 
 
 class SqliteFile:
-    """One SQLite database, by its ``sqlite:///path`` URL; opened by :meth:`create` or :meth:`reading`."""
+    """One SQLite database, by its ``sqlite:///path`` URL; opened by :meth:`create`, :meth:`open` or :meth:`reading`."""
 
     def __init__(self, url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.path = _path_of(url)
@@ -66,6 +66,13 @@ class SqliteFile:
             engine.dispose()
             raise
         self._writer = engine
+
+    def open(self) -> None:
+        """Open the database for writing; JournalError where there is none: nothing is made."""
+        with self.reading():
+            pass
+        self._writer = self._engine("rw", "BEGIN IMMEDIATE", _WRITING)
+        self._identity = self._found()
 
     def close(self) -> None:
         """Close the connection for writing."""
@@ -115,7 +122,7 @@ class SqliteFile:
             raise self.explain(error) from error
 
     def _missing(self) -> JournalError:
-        return JournalError(f"{self.path}: there is no journal yet; `smtpd-anontls serve` makes it")
+        return MissingJournalError(f"{self.path}: there is no journal yet; `smtpd-anontls serve` makes it")
 
     def _found(self) -> tuple[int, int] | None:
         try:
@@ -182,6 +189,7 @@ class SqliteFile:
 _FIRST_STATE = {
     "id": 1,
     "schema_version": SCHEMA_VERSION,
+    "last_session_change": 0,
     "message_count": 0,
     "message_octets": 0,
 }

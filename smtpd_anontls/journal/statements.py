@@ -73,6 +73,11 @@ _TAKE_IDS = (
     )
     .returning(state.c.last_message_id)
 )
+_TAKE_CHANGES = (
+    update(state)
+    .values(last_session_change=state.c.last_session_change + bindparam("added"))
+    .returning(state.c.last_session_change)
+)
 _FORGET_SESSIONS = delete(sessions).where(sessions.c.id == bindparam("key"))
 _FORGET_TRANSCRIPTS = delete(session_transcripts).where(session_transcripts.c.session_id == bindparam("key"))
 
@@ -98,7 +103,9 @@ def add_sessions(connection: Connection, records: Sequence[SessionRecord]) -> No
     """Add sessions, each once, in place of what there is of them."""
     if not records:
         return
-    rows = [session_row(record) for record in records]
+    last = connection.execute(_TAKE_CHANGES, {"added": len(records)}).scalar_one()
+    changes = range(last - len(records) + 1, last + 1)
+    rows = [session_row(change, record) for change, record in zip(changes, records, strict=True)]
     keys = [{"key": row[0]} for row in rows]
     connection.execute(_FORGET_SESSIONS, keys)
     connection.execute(_FORGET_TRANSCRIPTS, keys)

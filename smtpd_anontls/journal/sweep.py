@@ -1,4 +1,4 @@
-"""Retention: the only thing that removes acknowledged mail.
+"""Removing: retention, the only thing that removes acknowledged mail unasked, and what a purge shares with it.
 
 Works in small transactions between the writer's own, so that no delivery waits for it long.
 """
@@ -23,7 +23,7 @@ from smtpd_anontls.journal.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Column, Connection, Select, Table
@@ -70,7 +70,7 @@ def _sweep_messages(connection: Connection, retention: Retention, cutoff: int | 
     doomed: dict[int, int] = {}
     if cutoff is not None:
         aged = select(*columns).where(messages.c.time < cutoff).order_by(messages.c.time).limit(BATCH_ROWS)
-        doomed = _within_batch(_ids_and_sizes(connection, aged))
+        doomed = within_batch(_ids_and_sizes(connection, aged))
     if not doomed:
         oldest = select(*columns).order_by(messages.c.id).limit(BATCH_ROWS)
         kept = connection.execute(select(state.c.message_count, state.c.message_octets)).one()
@@ -80,10 +80,15 @@ def _sweep_messages(connection: Connection, retention: Retention, cutoff: int | 
             doomed = _over_limits(_ids_and_sizes(connection, oldest), too_many, too_large)
     if not doomed:
         return False
+    forget_messages(connection, doomed)
+    return True
+
+
+def forget_messages(connection: Connection, doomed: Mapping[int, int]) -> None:
+    """Remove messages, by id and size, and count them out."""
     for table, column in _MESSAGE_TABLES:
         connection.execute(delete(table).where(column.in_(list(doomed))))
     connection.execute(_FORGET_MESSAGES, {"removed": len(doomed), "octets": sum(doomed.values())})
-    return True
 
 
 def _ids_and_sizes(connection: Connection, query: Select[int, int]) -> list[tuple[int, int]]:
@@ -94,7 +99,7 @@ def _excess(kept: int, limit: int | None) -> int:
     return 0 if limit is None else max(0, kept - limit)
 
 
-def _within_batch(rows: Sequence[tuple[int, int]]) -> dict[int, int]:
+def within_batch(rows: Sequence[tuple[int, int]]) -> dict[int, int]:
     """Return id and size of the first *rows*: at least one, and together no more than a batch."""
     chosen: dict[int, int] = {}
     octets = 0
@@ -115,7 +120,7 @@ def _over_limits(rows: Sequence[tuple[int, int]], too_many: int, too_large: int)
             break
         going.append((message_id, size))
         octets += size
-    return _within_batch(going)
+    return within_batch(going)
 
 
 def _sweep_sessions(connection: Connection, limit: int | None, cutoff: int | None) -> bool:

@@ -62,23 +62,20 @@ def without_keys(text: str, keys: Collection[str]) -> str:
     A comment behind a value goes with it; one on a line of its own stays.  YamlError where *text*
     cannot be read, EditError where the change cannot be made.
     """
-    document = yaml12.load(text)
-    left_out = [position for position, key in enumerate(document or {}) if key in keys]
-    if not left_out:
-        return text
-    wanted = {key: value for key, value in document.items() if key not in keys}
+    document = yaml12.load(text) or {}
     mark = text[: text.startswith(_BYTE_ORDER_MARK)]
-    body = text.removeprefix(mark)
-    with contextlib.suppress(YAMLError, yaml12.YamlError):
-        place = place_of_document(body)
-        assert place is not None
-        for position in reversed(left_out):
-            start, end = _pair_place(body, place, position)
-            body = body[:start] + body[end:]
-        # A mapping on lines of its own that has lost them all is nothing, which means the same.
-        if repr(yaml12.load(body) or {}) == repr(wanted):
-            return mark + body
-    raise EditError(f"{', '.join(sorted(keys))} cannot be taken out; edit the file by hand")
+    for key in [key for key in document if key in keys]:
+        position = list(document).index(key)
+        del document[key]
+        with contextlib.suppress(YAMLError, yaml12.YamlError):
+            body = text.removeprefix(mark)
+            start, end = _pair_place(body, position)
+            text = mark + body[:start] + body[end:]
+            # A mapping on lines of its own that has lost them all is nothing, which means the same.
+            if repr(yaml12.load(text) or {}) == repr(document):
+                continue
+        raise EditError(f"{key} cannot be taken out; edit the file by hand")
+    return text
 
 
 def value_text(text: str, path: Sequence[str | int]) -> str | None:
@@ -240,8 +237,10 @@ def _replaced(text: str, place: Place, before: Any, value: Any) -> str:
     return f"{text[: place.start]}{space}{new}{text[place.end :]}"
 
 
-def _pair_place(text: str, place: Place, position: int) -> tuple[int, int]:
-    """Return where a pair of a mapping begins and ends, with what would be left of it alone."""
+def _pair_place(text: str, position: int) -> tuple[int, int]:
+    """Return where a pair of the whole mapping begins and ends, with what would be left of it alone."""
+    place = place_of_document(text)
+    assert place is not None
     key, value = place.keys[position], place.children[position]
     if place.kind is Kind.BLOCK:
         end = _line_end(text, value.end)

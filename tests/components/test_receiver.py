@@ -3,81 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import socket
 import sqlite3
 import sys
-import threading
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from smtpd_anontls.certificates.store import StoreError
-from smtpd_anontls.directory.file import DirectoryError
-from smtpd_anontls.eventlog.log import EventLogError
-from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import MemoryJournal
-from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import load_config
-from smtpd_anontls.smtp.listener import ListenError
+from tests.components.journal_making import eventually
 from tests.lab import CONNECTOR, FQDN, SERVER, all_ended
-from tests.peer import PATIENCE, Peer
+from tests.peer import Peer
+from tests.running import accepts, answered, connector, running, visit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
     from tests.lab import Lab
 
 Json = dict[str, Any]
 FRONT, HUB = "MSExchangeFrontEndTransport", "MSExchangeTransport"
-
-
-def connector(name: str, role: str = "FrontendTransport", **properties: Any) -> Json:
-    """Return a connector on a port of its own."""
-    return {
-        "name": name,
-        "transport_role": role,
-        "bindings": ["127.0.0.1:0"],
-        "permission_groups": ["AnonymousUsers", "ExchangeServers"],
-        **properties,
-    }
-
-
-def loaded_receiver(lab: Lab, **options: Any) -> Receiver:
-    """Return a receiver of the files as they are now."""
-    options = {"on_warning": lab.warnings.append, **options}
-    return Receiver(load_config(lab.config, environ={}, machine_fqdn=FQDN), **options)
-
-
-@asynccontextmanager
-async def running(lab: Lab, **options: Any) -> AsyncIterator[Receiver]:
-    """Run a receiver of the files as they are now."""
-    async with loaded_receiver(lab, **options) as receiver:
-        yield receiver
-
-
-async def visit(receiver: Receiver, connector: str = CONNECTOR, server: str | None = None) -> None:
-    """Open a session, and end it."""
-    async with await Peer.connect(receiver.address(connector, server)) as peer:
-        assert (await peer.reply())[0].startswith("220 ")
-        await peer.ask("QUIT")
-    await all_ended(receiver)
-
-
-def refuses(address: tuple[str, int]) -> bool:
-    """Whether nobody listens there."""
-    try:
-        socket.create_connection(address).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 async def send_mail(peer: Peer, body: str = "body") -> str:
@@ -85,13 +35,6 @@ async def send_mail(peer: Peer, body: str = "body") -> str:
     for command in ("EHLO edge.test", "MAIL FROM:<a@edge.test>", "RCPT TO:<b@lab.test>", "DATA"):
         assert (await peer.ask(command))[-1][0] in "23", command
     return (await peer.ask(f"Subject: {body}\r\n\r\n{body}\r\n."))[0]
-
-
-async def eventually(question: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until the answer is yes; TimeoutError where it stays no."""
-    async with asyncio.timeout(PATIENCE):
-        while not await question():  # noqa: ASYNC110 - what is waited for happens in threads and timers
-            await asyncio.sleep(0.01)
 
 
 def placed(events: list[Json]) -> list[tuple[int, str, str, str | None]]:
@@ -298,11 +241,6 @@ async def test_the_daily_check_warns_once_and_outlives_a_fault(
     ]
 
 
-async def answered(answer: bool) -> bool:  # noqa: FBT001 - an answer, not an option
-    """Return *answer* as something to wait for."""
-    return answer
-
-
 # -- listening
 
 
@@ -323,7 +261,7 @@ async def test_a_disabled_connector_does_not_listen(lab: Lab) -> None:
             receiver.address("nobody")
         with pytest.raises(KeyError, match="no connector 'on' listens"):
             receiver.address("on", "another server")
-        assert refuses(("127.0.0.1", port))
+        assert not accepts(("127.0.0.1", port))
 
 
 # -- what may fail while it runs
@@ -375,134 +313,6 @@ async def test_without_capture_mail_is_taken_and_discarded(lab: Lab) -> None:
     assert not lab.database.exists()
 
 
-# -- a start that fails
-
-
-def port_in_use(lab: Lab) -> socket.socket:
-    """Let the second of two connectors want a port that somebody has."""
-    taken = socket.create_server(("127.0.0.1", 0))
-    want = [
-        connector("first", auth_mechanism=["Tls"]),
-        connector("second", auth_mechanism=["Tls"], bindings=[f"127.0.0.1:{taken.getsockname()[1]}"]),
-    ]
-    lab.write(server={"connectors": want})
-    return taken
-
-
-def store_missing(lab: Lab) -> None:
-    """Let there be no store."""
-    lab.write(server={"certificate_store": str(lab.folder / "nowhere")})
-
-
-def store_is_a_file(lab: Lab) -> None:
-    """Let a file have the store's place."""
-    lab.write(server={"certificate_store": str(lab.folder / "file")})
-    (lab.folder / "file").touch()
-
-
-def certificate_cannot_be_made(lab: Lab) -> None:
-    """Let a file have the place of a store in which a first certificate is to be made."""
-    lab.write(
-        server={"certificate_store": str(lab.folder / "file"), "default_certificate": True}, directory={}
-    )
-    (lab.folder / "file").touch()
-    (lab.config.parent / "directory.yaml").unlink()
-
-
-def directory_missing(lab: Lab) -> None:
-    """Let there be no directory."""
-    lab.write()
-    (lab.config.parent / "directory.yaml").unlink()
-
-
-def directory_broken(lab: Lab) -> None:
-    """Let the directory be no YAML."""
-    lab.write()
-    (lab.config.parent / "directory.yaml").write_text("MX1: {")
-
-
-def journal_below_a_file(lab: Lab) -> None:
-    """Let the journal's folder be one that cannot be made."""
-    (lab.folder / "file").touch()
-    lab.write(settings={"capture": {"url": f"sqlite:///{lab.folder / 'file' / 'capture.db'}"}})
-
-
-def journal_of_another_program(lab: Lab) -> None:
-    """Let the journal be no database."""
-    lab.write()
-    lab.database.write_text("a text of some length that is surely no database" * 100)
-
-
-def event_log_is_a_folder(lab: Lab) -> None:
-    """Let the second of two sinks be a folder."""
-    sinks = [{"format": "jsonl", "path": str(lab.folder / name)} for name in ("first.jsonl", "folder")]
-    (lab.folder / "folder").mkdir()
-    lab.write(settings={"event_log": sinks})
-
-
-@pytest.mark.parametrize(
-    ("spoil", "expected", "says"),
-    [
-        (port_in_use, ListenError, "the port is in use; stop the program that has it"),
-        (store_missing, StoreError, "nowhere: does not exist; make the folder"),
-        (store_is_a_file, StoreError, "file: is not a folder"),
-        (certificate_cannot_be_made, ProvisioningError, "MX1: no certificate could be made: "),
-        (directory_missing, DirectoryError, "directory.yaml: does not exist; "),
-        (directory_broken, DirectoryError, "directory.yaml: line 1: "),
-        (journal_below_a_file, JournalError, "capture.db: cannot be written: "),
-        (journal_of_another_program, JournalError, "capture.db: file is not a database; choose another path"),
-        (event_log_is_a_folder, EventLogError, "folder: cannot be written: "),
-    ],
-)
-async def test_a_start_that_fails_leaves_nothing_open(
-    lab: Lab, spoil: Callable[[Lab], socket.socket | None], expected: type[Exception], says: str
-) -> None:
-    """One error of one line says why; no file, socket, thread or task stays behind."""
-    taken = spoil(lab)
-    # What the loop and its threads keep is made beforehand.
-    await asyncio.gather(*(asyncio.to_thread(threading.get_ident) for _ in range(40)))
-    files, threads, tasks = open_files(), set(threading.enumerate()), asyncio.all_tasks()
-
-    with pytest.raises(expected) as failed:
-        async with running(lab):
-            pass
-
-    assert says in str(failed.value)
-    assert "\n" not in str(failed.value)
-    assert asyncio.all_tasks() == tasks
-    await eventually(lambda: answered(set(threading.enumerate()) <= threads | pool_threads()))
-    gc.collect()
-    assert open_files() == files
-    if taken is not None:
-        taken.close()
-
-
-def open_files() -> list[str]:
-    """Return what this process has open, the folder that lists it aside."""
-    found = []
-    for number in Path("/proc/self/fd").iterdir():
-        # The descriptor by which the folder is listed is gone by now.
-        with suppress(FileNotFoundError):
-            found.append(str(number.readlink()))
-    return sorted(found)
-
-
-def pool_threads() -> set[threading.Thread]:
-    """Return the threads of the loop's own pool, which last as long as it does."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")}
-
-
-async def test_what_asks_no_directory_starts_without_one(lab: Lab) -> None:
-    """A server whose connectors offer no X-ANONYMOUSTLS needs no directory file."""
-    lab.write(connector={"auth_mechanism": ["Tls"]})
-    (lab.config.parent / "directory.yaml").unlink()
-
-    async with running(lab) as receiver:
-        await visit(receiver)
-
-    assert lab.warnings == []
-
-
 # -- the end
 
 
@@ -538,7 +348,7 @@ async def test_the_end_lets_an_open_transaction_finish(lab: Lab) -> None:
             await busy.ask(command)
         ending = asyncio.create_task(receiver.__aexit__(None, None, None))
         farewells = [await peer.rest() for peer in (idle, secure)]
-        assert refuses(address)
+        assert not accepts(address)
         await busy.send(b"Subject: late\r\n\r\nbody\r\n.\r\n")
         taken = await busy.rest()
         await ending

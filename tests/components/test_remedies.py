@@ -121,7 +121,7 @@ def test_the_remedies_work_from_a_terminal(gallery: Serving, config: Path) -> No
     made = run("certificate", "new", "--server", "healthy", "--key-type", "ec", "--json", "--config", config).document
     words = ("certificate", "enable", made["thumbprint"], "--services", "SMTP", "--server", "healthy")
 
-    code, shown = on_terminal(*words, "--config", config, typed="\n")
+    code, shown = on_terminal(*words, "--config", config, question="Replace it?", answer="\n")
     _, met = probe(gallery, "healthy")
 
     assert code == 0, shown

@@ -9,23 +9,18 @@ import asyncio
 import contextlib
 import logging
 import tracemalloc
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from smtpd_anontls.domain.endpoints import Binding, parse_address
-from smtpd_anontls.smtp.listener import Listener
+from tests.components.detour import Detour
 from tests.lab import CONNECTOR, Belongings, all_ended, eventually, greeted, secured
 from tests.peer import PATIENCE, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator
 
-    from smtpd_anontls.domain.records import MessageRecord, SessionRecord
     from smtpd_anontls.receiver import Receiver
-    from smtpd_anontls.smtp.ports import Arrival, Refusal, Welcome
     from tests.lab import Lab
 
 MIB = 1024 * 1024
@@ -67,16 +62,17 @@ async def begin_data(peer: Peer) -> None:
         pytest.param(b"", id="silent after EHLO"),
         pytest.param(b"NOO", id="silent within a command"),
         pytest.param(
-            b"MAIL FROM:<a@lab.test>\r\nRCPT TO:<b@lab.test>\r\nDATA\r\nhalf a message", id="silent within DATA"
+            b"MAIL FROM:<a@lab.test>\r\nRCPT TO:<b@lab.test>\r\nDATA\r\nhalf a message",
+            id="silent within DATA",
         ),
     ],
 )
 async def test_a_silent_peer_is_told_and_left(lab: Lab, meet: Meet, said: bytes) -> None:
     """ConnectionInactivityTimeout ends a session wherever the peer fell silent, in clear and under TLS."""
-    async with lab.receiver(connector={"connection_inactivity_timeout": 0.2}) as receiver:
-        async with await meet(receiver) as peer:
-            await peer.send(said)
-            said_last = (await peer.rest())[-1]
+    short = {"connection_inactivity_timeout": 0.2}
+    async with lab.receiver(connector=short) as receiver, await meet(receiver) as peer:
+        await peer.send(said)
+        said_last = (await peer.rest())[-1]
 
     assert said_last == TIMEOUT
     assert lab.session()["outcome"] == "timeout"
@@ -87,10 +83,9 @@ async def test_a_silent_peer_is_told_and_left(lab: Lab, meet: Meet, said: bytes)
 async def test_an_old_session_is_told_and_left(lab: Lab) -> None:
     """ConnectionTimeout ends a session however busy it is."""
     times = {"connection_inactivity_timeout": 0.3, "connection_timeout": 0.5}
-    async with lab.receiver(connector=times) as receiver:
-        async with await greeted(receiver) as peer:
-            while (reply := await peer.ask("NOOP")) == [OK]:
-                pass
+    async with lab.receiver(connector=times) as receiver, await greeted(receiver) as peer:
+        while (reply := await peer.ask("NOOP")) == [OK]:
+            pass
 
     assert reply == [TIMEOUT]
     assert lab.session()["outcome"] == "timeout"
@@ -124,18 +119,18 @@ async def test_our_own_slowness_is_no_silence_of_the_peer(lab: Lab) -> None:
 @pytest.mark.parametrize("meet", [greeted, secured])
 async def test_an_endless_message_is_not_kept(lab: Lab, meet: Meet) -> None:
     """64 MiB without a line end, against a limit of 1 MB: memory stays bounded, 552, and the next is taken."""
-    async with lab.receiver(connector={"max_message_size": 1_000_000}) as receiver:
-        async with await meet(receiver) as peer:
-            await begin_data(peer)
-            piece = b"x" * 65536
-            with traced() as peak:
-                for _ in range(64 * MIB // len(piece)):
-                    await peer.send(piece)
-                await peer.send(b"\r\n.\r\n")
-                reply = await peer.reply()
-            await begin_data(peer)
-            await peer.send(b"small\r\n.\r\n")
-            second = await peer.reply()
+    limit = {"max_message_size": 1_000_000}
+    async with lab.receiver(connector=limit) as receiver, await meet(receiver) as peer:
+        await begin_data(peer)
+        piece = b"x" * 65536
+        with traced() as peak:
+            for _ in range(64 * MIB // len(piece)):
+                await peer.send(piece)
+            await peer.send(b"\r\n.\r\n")
+            reply = await peer.reply()
+        await begin_data(peer)
+        await peer.send(b"small\r\n.\r\n")
+        second = await peer.reply()
 
     assert reply == ["552 5.3.4 Message size exceeds fixed maximum message size"]
     assert peak() < BOUND
@@ -233,58 +228,6 @@ async def test_a_peer_that_is_gone_before_the_banner(lab: Lab) -> None:
 
 
 # -- faults
-
-
-class Detour:
-    """The receiver's own answers (smtp.ports.House), except where a test says otherwise."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.may_deliver = asyncio.Event()
-        self.fails_to_deliver: Exception | None = None
-        self.fails_to_welcome: Exception | None = None
-        self.records: list[SessionRecord] = []
-        self._receiver = receiver
-
-    @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[tuple[str, int]]:
-        """Listen on a port of its own, and yield it."""
-        listener = Listener(self, on_warning=pytest.fail)
-        opened = await listener.open(Binding.parse("127.0.0.1:0"))
-        assert opened is not None
-        try:
-            yield "127.0.0.1", opened.port
-        finally:
-            await listener.close(PATIENCE)
-
-    def now(self) -> datetime:
-        """Return the time."""
-        return self._receiver.now()
-
-    def new_session_id(self) -> str:
-        """Return an id."""
-        return self._receiver.new_session_id()
-
-    async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
-        """Welcome a session as if it had come to the receiver's own port."""
-        if self.fails_to_welcome is not None:
-            raise self.fails_to_welcome
-        host, port = self._receiver.address(CONNECTOR)
-        return await self._receiver.welcome(replace(arrival, local=(parse_address(host), port)))
-
-    async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
-        """Deliver when the test lets it, or fail."""
-        if self.fails_to_deliver is not None:
-            raise self.fails_to_deliver
-        await self.may_deliver.wait()
-        return await self._receiver.deliver(message, session)
-
-    def record_session(self, record: SessionRecord) -> None:
-        """Keep the record."""
-        self.records.append(record)
-
-    def report_fault(self, session_id: str, error: BaseException) -> None:
-        """Pass a fault on."""
-        self._receiver.report_fault(session_id, error)
 
 
 async def test_a_journal_that_cannot_be_written(lab: Lab) -> None:

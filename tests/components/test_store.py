@@ -18,15 +18,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
-from smtpd_anontls.certificates.folder import MAX_FILE_BYTES, MAX_FILES, is_current
+from smtpd_anontls.certificates.folder import MAX_FILE_BYTES, MAX_FILES
 from smtpd_anontls.certificates.store import LocalComputerStore, StoreError
 from smtpd_anontls.certificates.writing import enable, write_certificate, write_public_certificate
 from smtpd_anontls.domain.certificate import KeyState, thumbprint_of
@@ -41,9 +38,10 @@ from tests.components.handshake import (
     shake,
     weak_rsa,
 )
+from tests.components.watched import Watched, der_key, pem_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from smtpd_anontls.certificates.issue import Issued
@@ -57,37 +55,6 @@ B_WHOLE = B.certificate_pem + B.key_pem
 def der_of(issued: Issued) -> bytes:
     """Return the certificate as DER."""
     return issued.certificate.der
-
-
-def key_as(issued: Issued, encoding: Encoding, password: bytes | None = None) -> bytes:
-    """Return the private key in another form."""
-    form = PrivateFormat.PKCS8
-    protection = NoEncryption() if password is None else BestAvailableEncryption(password)
-    return load_pem_private_key(issued.key_pem, None).private_bytes(encoding, form, protection)
-
-
-class Watched:
-    """A store on a folder, and the warnings that it gave."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.warnings: list[str] = []
-        self.store = LocalComputerStore(folder, on_warning=self.warnings.append)
-
-    def put(self, files: Mapping[str, bytes]) -> None:
-        """Write files into the folder."""
-        for name, content in files.items():
-            (self.folder / name).write_bytes(content)
-
-    async def held(self) -> dict[str, tuple[str, KeyState]]:
-        """Return file and key state of each certificate, by thumbprint."""
-        return {one.certificate.thumbprint: (one.file, one.key) for one in await self.store.all()}
-
-    def new_warnings(self) -> list[str]:
-        """Return the warnings since the last call."""
-        warnings = self.warnings[:]
-        self.warnings.clear()
-        return warnings
 
 
 @pytest.fixture
@@ -117,9 +84,7 @@ USABLE, MISSING, UNREADABLE, MISMATCH = (
         pytest.param(
             {"a.CER": der_of(A), "other.key": A.key_pem}, ("a.CER", USABLE), id="DER, key elsewhere"
         ),
-        pytest.param(
-            {"a.cer": A.certificate_pem, "a.key": key_as(A, Encoding.DER)}, ("a.cer", USABLE), id="DER key"
-        ),
+        pytest.param({"a.cer": A.certificate_pem, "a.key": der_key(A)}, ("a.cer", USABLE), id="DER key"),
         pytest.param(
             {"a.pem": b"subject=MBX1\r\n" + A_WHOLE.replace(b"\n", b"\r\n")}, ("a.pem", USABLE), id="CRLF"
         ),
@@ -132,12 +97,12 @@ USABLE, MISSING, UNREADABLE, MISMATCH = (
         ),
         pytest.param({"a.crt": A.certificate_pem, "b.key": B.key_pem}, ("a.crt", MISSING), id="a stray key"),
         pytest.param(
-            {"a.pem": A.certificate_pem + key_as(A, Encoding.PEM, b"secret")},
+            {"a.pem": A.certificate_pem + pem_key(A, "secret")},
             ("a.pem", UNREADABLE),
             id="encrypted",
         ),
         pytest.param(
-            {"a.crt": A.certificate_pem, "a.key": key_as(A, Encoding.DER, b"secret")},
+            {"a.crt": A.certificate_pem, "a.key": der_key(A, "secret")},
             ("a.crt", UNREADABLE),
             id="encrypted DER beside",
         ),
@@ -184,7 +149,8 @@ async def test_finds_the_key_of_a_certificate(
             "line 1: not an X.509 certificate",
             id="not a certificate",
         ),
-        pytest.param("x.cer", der_of(A)[:-9], "not an X.509 certificate", id="DER cut off"),
+        pytest.param("x.cer", der_of(A)[:-9], "the file is cut off; copy it again", id="DER cut off"),
+        pytest.param("x.cer", b"\x30", "not an X.509 certificate", id="one octet of DER"),
         pytest.param("x.key", b"\x30\x00", "not a private key that can be understood", id="DER key"),
         pytest.param(
             "x.key",
@@ -194,8 +160,8 @@ async def test_finds_the_key_of_a_certificate(
         ),
         pytest.param(
             "x.key",
-            key_as(B, Encoding.PEM, b"x"),
-            "line 1: the private key is encrypted; store it without",
+            pem_key(B, "x"),
+            "line 1: the private key is encrypted, and certificate_passwords has none for this file; add it",
             id="encrypted",
         ),
         pytest.param("x\x1b[2J.pem", b"", "holds no certificate", id="a name that would act on a terminal"),
@@ -248,15 +214,6 @@ async def test_file_that_cannot_be_read_is_one_warning(
 
     assert len(watched.warnings) == 1
     assert re.fullmatch(rf"certs: a\.key: {reason}", watched.warnings[0])
-
-
-async def test_pfx_file_is_one_warning(watched: Watched) -> None:
-    """A PFX file is named with the command that turns it into one that is read."""
-    watched.put({"a.pem": A_WHOLE, "mbx1.pfx": b"\x30"})
-
-    assert list(await watched.held()) == [A.certificate.thumbprint]
-    (warning,) = watched.warnings
-    assert warning.startswith("certs: mbx1.pfx: PFX files are not read; openssl pkcs12")
 
 
 async def test_block_that_is_cut_off_harms_no_other(watched: Watched) -> None:
@@ -494,10 +451,7 @@ async def test_writes_within_a_tick_of_the_clock_are_seen(watched: Watched) -> N
 async def test_settled_folder_is_not_read_until_it_changes(watched: Watched) -> None:
     """Once the file system's clock has moved on, a question costs stamps alone, and still sees a change."""
     watched.put({"a.pem": A_WHOLE})
-    async with asyncio.timeout(10):
-        while not is_current(watched.folder, watched.store._state.folder):
-            await watched.held()
-            await asyncio.sleep(0.01)
+    await watched.until_settled()
     state = watched.store._state
 
     assert list(await watched.held()) == [A.certificate.thumbprint]
@@ -647,7 +601,7 @@ async def test_context_is_kept_until_its_files_change(watched: Watched) -> None:
 
     assert await watched.store.context(thumbprint, policy) is first
 
-    watched.put({"a.key": key_as(A, Encoding.PEM) + b"\n"})
+    watched.put({"a.key": pem_key(A) + b"\n"})
     second = await watched.store.context(thumbprint, policy)
 
     assert second is not first
@@ -761,14 +715,20 @@ def test_writing_where_it_cannot_be_says_so(tmp_path: Path) -> None:
 
 
 def test_writing_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Where the file's name is taken by a folder, no half of it stays."""
-    taken = tmp_path / f"MBX1-{A.certificate.thumbprint[:8]}.pem"
-    taken.mkdir()
-
+    """Where the file system does not take the name, no half of it stays."""
     with pytest.raises(StoreError, match="cannot be written"):
-        write_certificate(tmp_path, "MBX1", A)
+        write_certificate(tmp_path, "x" * 250, A)
 
-    assert list(tmp_path.iterdir()) == [taken]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_replaces_nothing(tmp_path: Path) -> None:
+    """Where a file has the name already, the new one gets another."""
+    first, second, third = (write_certificate(tmp_path, "MBX1", A) for _ in range(3))
+
+    stem = f"MBX1-{A.certificate.thumbprint[:8]}"
+    assert [path.name for path in (first, second, third)] == [f"{stem}.pem", f"{stem}-2.pem", f"{stem}-3.pem"]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_services_file_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from smtpd_anontls.eventlog.log import EventLog
 from smtpd_anontls.eventlog.rfc5424 import syslog_message
 from smtpd_anontls.eventlog.syslog import Syslog
 from tests.components.journal_making import event
+from tests.lab import CONNECTOR, FQDN, Lab
+from tests.peer import PATIENCE, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.records import EventRecord
 
-PATIENCE = 20.0
 COMPUTER = "mbx1.contoso.test"
 HOSTILE = '\x00\x1b[2J\n"quoted" [b] \\ Büro \U0001f4e7 \udcff\u202e'
 HOSTILE_SHOWN = '\\x00\\x1b[2J\\x0a"quoted" [b] \\ Büro \U0001f4e7 \\udcff\\u202e'
@@ -277,6 +278,42 @@ def test_a_server_that_nobody_hears_of() -> None:
     closing_thread.join(PATIENCE)
     assert not closing_thread.is_alive()
     assert warnings.get_nowait().endswith("was not reached before the end; events lost: 10001")
+
+
+async def test_a_receiver_with_every_sink(lab: Lab) -> None:
+    """Each sink gets the events of the receiver, and mail is taken while one of them has no server."""
+    dead = f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+    with unix_server(lab.folder / "log") as server:
+        sinks = [
+            {"format": "jsonl", "path": "../application.jsonl"},
+            {"format": "windows-xml", "path": "../application.xml"},
+            {"format": "syslog", "address": f"unix://{lab.folder}/log"},
+            {"format": "syslog", "address": dead},
+        ]
+        async with lab.receiver(store={"internal": "expired"}, settings={"event_log": sinks}) as receiver:
+            async with await Peer.connect(receiver.address(CONNECTOR)) as peer:
+                await peer.reply()
+                await peer.ask("EHLO sender.test")
+                await peer.ask("MAIL FROM:<a@example.test>")
+                await peer.ask("RCPT TO:<b@contoso.test>")
+                await peer.ask("DATA")
+                await peer.send(b"Subject: Hello\r\n\r\nBody.\r\n.\r\n")
+                accepted = await peer.reply()
+                await peer.ask("QUIT")
+        found = [server.recv(65536) for _ in lab.events]
+    ids = [each["id"] for each in reversed(lab.events)]
+    written = (lab.folder / "application.xml").read_text("ascii")
+
+    assert accepted[0].startswith("250 2.6.0")
+    assert len(ids) == 2
+    assert [number_of(datagram) for datagram in found] == ids
+    assert all(f" {FQDN} MSExchangeFrontEndTransport ".encode() in datagram for datagram in found)
+    assert re.findall(r"<EventRecordID>(\d+)<", written) == [str(number) for number in ids]
+    assert re.findall(r"<Computer>([^<]*)<", written) == [FQDN] * 2
+    assert [warning for warning in lab.warnings if "event log" in warning] == [
+        f"event log {dead}: cannot be reached, events wait: Connection refused",
+        f"event log {dead}: was not reached before the end; events lost: 2",
+    ]
 
 
 CONFIGURATION = """

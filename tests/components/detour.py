@@ -1,0 +1,75 @@
+"""A house (smtp.ports.House) that answers as a receiver does, except where a test says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpd_anontls.domain.endpoints import Binding, parse_address
+from smtpd_anontls.smtp.listener import Listener
+from tests.lab import CONNECTOR
+from tests.peer import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from smtpd_anontls.domain.records import MessageRecord, SessionRecord
+    from smtpd_anontls.receiver import Receiver
+    from smtpd_anontls.smtp.ports import Arrival, Refusal, Welcome
+
+
+class Detour:
+    """Holds deliveries up until it may deliver, and fails where it is told to."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.may_deliver = asyncio.Event()
+        self.fails_to_deliver: Exception | None = None
+        self.fails_to_welcome: Exception | None = None
+        self.records: list[SessionRecord] = []
+        self._receiver = receiver
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[tuple[str, int]]:
+        """Listen on a port of its own, and yield it."""
+        listener = Listener(self, on_warning=pytest.fail)
+        opened = await listener.open(Binding.parse("127.0.0.1:0"))
+        assert opened is not None
+        try:
+            yield "127.0.0.1", opened.port
+        finally:
+            await listener.close(PATIENCE)
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return self._receiver.now()
+
+    def new_session_id(self) -> str:
+        """Return an id."""
+        return self._receiver.new_session_id()
+
+    async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
+        """Welcome a session as if it had come to the receiver's own port."""
+        if self.fails_to_welcome is not None:
+            raise self.fails_to_welcome
+        host, port = self._receiver.address(CONNECTOR)
+        return await self._receiver.welcome(replace(arrival, local=(parse_address(host), port)))
+
+    async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
+        """Deliver when the test lets it, or fail."""
+        if self.fails_to_deliver is not None:
+            raise self.fails_to_deliver
+        await self.may_deliver.wait()
+        return await self._receiver.deliver(message, session)
+
+    def record_session(self, record: SessionRecord) -> None:
+        """Keep the record."""
+        self.records.append(record)
+
+    def report_fault(self, session_id: str, error: BaseException) -> None:
+        """Pass a fault on."""
+        self._receiver.report_fault(session_id, error)
