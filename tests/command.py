@@ -70,7 +70,9 @@ def call(*words: str | Path, said: str | None = None) -> Answer:
 
 def environment(**more: str) -> dict[str, str]:
     """Return this process's environment without settings of its own, and with *more*."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMTPD_ANONTLS", "COLUMNS"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SMTPD_ANONTLS", "COLUMNS"))
+    }
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 

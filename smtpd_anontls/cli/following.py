@@ -35,18 +35,22 @@ if TYPE_CHECKING:
 __all__ = ["event", "message", "session"]
 
 
-class Age(click.ParamType[timedelta]):
-    """A span of time as the configuration writes it."""
+class Age(click.ParamType[datetime]):
+    """An age, written as the configuration writes a span of time; its value is the instant so long ago."""
 
     name = "age"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the span."""
-        text = str(value)
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the instant."""
+        written: object = value
+        with contextlib.suppress(ValueError):
+            written = float(str(value))
         try:
-            return timedelta(seconds=duration()(float(text) if text.isdigit() else text))
-        except (ValueError, OverflowError) as error:
+            return datetime.now(UTC) - timedelta(seconds=duration()(written))
+        except ValueError as error:
             self.fail(str(error), param, ctx)
+        except OverflowError:
+            self.fail(f"{value!r} is out of range; nothing is that old", param, ctx)
 
 
 @session.command("tail", cls=Command)
@@ -142,18 +146,22 @@ def wait_for_messages(common: Common, *, wanted: Filter, limit: int, count: int,
 
 @message.command("purge", cls=Command)
 @click.option(
-    "--older-than", "age", type=Age(), metavar="AGE", help="Only messages older than this: 7d, 12h, 01:30:00."
+    "--older-than",
+    "until",
+    type=Age(),
+    metavar="AGE",
+    help="Only messages older than this: 7d, 12h, 01:30:00.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before all messages are removed.")
 @common_options
 @filtered(*MESSAGE_FILTERS, limited=False)
 @reading
-def purge_messages(common: Common, *, wanted: Filter, age: timedelta | None, yes: bool) -> None:
+def purge_messages(common: Common, *, wanted: Filter, until: datetime | None, yes: bool) -> None:
     """Remove messages; without a filter all of them, and then it asks.  A receiver may run meanwhile."""
     url = journal_url(common)
-    if wanted == EVERYTHING and age is None and not (yes or _confirmed()):
+    if wanted == EVERYTHING and until is None and not (yes or _confirmed()):
         raise CommandError("nothing was removed", ExitCode.NOT_AS_IT_SHOULD_BE)
-    removed = purge(url, wanted, until=None if age is None else datetime.now(UTC) - age)
+    removed = purge(url, wanted, until=until)
     if common.as_json:
         say_json({"removed": removed})
     else:

@@ -35,7 +35,7 @@ MESSAGE_FILTERS = (
     ("sender", "Sender, in any case; * stands for anything."),
     ("recipient", "Recipient, in any case; * stands for anything."),
     ("subject", "Part of the subject."),
-    ("header", "'Name: value'."),
+    ("header", "A header, as 'Name: value'; * stands for anything in the value."),
 )
 
 

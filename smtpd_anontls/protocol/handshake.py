@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from smtpd_anontls.domain.tls_policy import TlsVersion
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,6 +25,7 @@ _NOT_TLS: Mapping[str, str] = MappingProxyType(
     },
 )
 _ALERT = "_ALERT_"
+_REFUSED_VERSION = ("_ALERT_PROTOCOL_VERSION", "WRONG_VERSION_NUMBER")
 
 
 def describe_failure(reason: str, offered: ClientHello | None, policy: TlsPolicy) -> str:
@@ -38,10 +41,22 @@ def describe_failure(reason: str, offered: ClientHello | None, policy: TlsPolicy
         return f"no common cipher suite: the peer offers {offers}"
     if offered is None and reason in _NOT_TLS:
         return _NOT_TLS[reason]
+    if offered is not None and reason.endswith(_REFUSED_VERSION) and _offers_later(offered, policy):
+        # A server answers with its latest version, and a peer that wants a later one breaks off (RFC 5246 E.1).
+        # OpenSSL may not know the alert for one, since it comes in a record of the peer's own version.
+        return (
+            f"no common TLS version: the peer did not take {policy.maximum}, the latest of this receiver, which "
+            f"speaks {spoken}; the peer offers {', '.join(offered.versions)}"
+        )
     if _ALERT in reason:
         alert = reason.partition(_ALERT)[2].lower().replace("_", " ")
         return f"the peer ended the handshake with the alert '{alert}'"
     return f"OpenSSL reports {reason}"
+
+
+def _offers_later(offered: ClientHello, policy: TlsPolicy) -> bool:
+    later = {str(version) for version in TlsVersion if version.rank > policy.maximum.rank}
+    return not later.isdisjoint(offered.versions)
 
 
 def describe_loss(offered: ClientHello | None) -> str:

@@ -90,7 +90,13 @@ def test_list_for_programs(lab: Lab) -> None:
 
     assert (answer.code, answer.stderr) == (0, "")
     for each in answer.objects:
-        assert set(each) >= CERTIFICATE_KEYS | {"server", "file", "services", "private_key", "internal_transport"}
+        assert set(each) >= CERTIFICATE_KEYS | {
+            "server",
+            "file",
+            "services",
+            "private_key",
+            "internal_transport",
+        }
     assert {each["file"]: each["internal_transport"] for each in answer.objects} == {
         "internal.pem": True,
         f"{FQDN}.pem": False,
@@ -99,7 +105,9 @@ def test_list_for_programs(lab: Lab) -> None:
 
 def test_list_of_an_empty_store(lab: Lab) -> None:
     """It says what makes a certificate."""
-    answer = call("certificate", "list", "--config", lab.write(store={"internal": None, FQDN: None}, directory=None))
+    answer = call(
+        "certificate", "list", "--config", lab.write(store={"internal": None, FQDN: None}, directory=None)
+    )
 
     assert (answer.code, answer.stdout) == (
         0,
@@ -193,7 +201,9 @@ def test_enable_with_force_replaces_the_default(lab: Lab) -> None:
     """Nobody is asked."""
     config = lab.write()
     thumbprint = lab.certificate(FQDN).thumbprint
-    answer = call("certificate", "enable", thumbprint, "--services", "SMTP", "--force", "--config", config, "--json")
+    answer = call(
+        "certificate", "enable", thumbprint, "--services", "SMTP", "--force", "--config", config, "--json"
+    )
 
     assert (answer.code, answer.document["directory_written"]) == (0, True)
     assert named(lab) == thumbprint
@@ -203,12 +213,16 @@ def test_enable_without_a_terminal_and_without_force_changes_nothing(lab: Lab) -
     """Exit code 2: the question cannot be put; neither the services nor the directory change."""
     config = lab.write(store={FQDN: "not-for-smtp"})
     before = files(lab)
-    answer = call("certificate", "enable", lab.certificate(FQDN).thumbprint, "--services", "SMTP", "--config", config)
+    answer = call(
+        "certificate", "enable", lab.certificate(FQDN).thumbprint, "--services", "SMTP", "--config", config
+    )
 
     assert (answer.code, answer.stdout) == (2, "")
     assert answer.mistakes == [
-        f"{lab.certificate('internal').thumbprint} is the current default SMTP certificate; "
-        "say --force to replace it where nobody can be asked"
+        (
+            f"{lab.certificate('internal').thumbprint} is the current default SMTP certificate; "
+            "say --force to replace it where nobody can be asked"
+        )
     ]
     assert files(lab) == before
 
@@ -244,7 +258,11 @@ def test_enabling_the_default_again_asks_nothing(lab: Lab) -> None:
 
 
 CANNOT_BE_ENABLED = [
-    ((ABSENT_THUMBPRINT, "--services", "SMTP"), 1, f"holds no certificate with thumbprint {ABSENT_THUMBPRINT}"),
+    (
+        (ABSENT_THUMBPRINT, "--services", "SMTP"),
+        1,
+        f"holds no certificate with thumbprint {ABSENT_THUMBPRINT}",
+    ),
     (("5C7A", "--services", "SMTP"), 2, "'5C7A' is not a thumbprint"),
     ((ABSENT_THUMBPRINT, "--services", "SNTP"), 2, "'SNTP' is no service; take"),
     ((ABSENT_THUMBPRINT,), 2, "Missing option '--services'"),
@@ -268,7 +286,9 @@ def test_a_directory_that_cannot_be_written_is_one_line(lab: Lab) -> None:
     """Exit code 3."""
     config = lab.write(directory=None)
     (config.parent / "directory.yaml").write_text("MX1: [")
-    answer = call("certificate", "enable", lab.certificate(FQDN).thumbprint, "--services", "SMTP", "--config", config)
+    answer = call(
+        "certificate", "enable", lab.certificate(FQDN).thumbprint, "--services", "SMTP", "--config", config
+    )
 
     assert (answer.code, answer.stdout) == (3, "")
     assert answer.mistakes[-1].startswith(f"{config.parent / 'directory.yaml'}: ")
@@ -276,7 +296,9 @@ def test_a_directory_that_cannot_be_written_is_one_line(lab: Lab) -> None:
 
 def test_where_there_are_several_servers_one_must_be_named(lab: Lab) -> None:
     """Exit code 2, and which there are."""
-    twins = [{"name": name, "fqdn": f"{name}.test", "certificate_store": str(lab.store)} for name in ("A", "B")]
+    twins = [
+        {"name": name, "fqdn": f"{name}.test", "certificate_store": str(lab.store)} for name in ("A", "B")
+    ]
     config = lab.write(settings={"servers": twins})
 
     for words in (("new",), ("enable", ABSENT_THUMBPRINT, "--services", "SMTP")):
@@ -336,7 +358,7 @@ def test_transport_service_show(
 @pytest.mark.parametrize("as_json", [False, True])
 def test_as_a_program_it_says_the_same(lab: Lab, words: tuple[str, ...], *, as_json: bool) -> None:
     """What the process prints is what the call prints."""
-    every = (*words, "--config", lab.write(), *(["--json"] * as_json))
+    every = [*words, "--config", str(lab.write()), *["--json"] * as_json]
 
     assert run(*every) == call(*every)
 
@@ -357,13 +379,17 @@ def test_new_and_enable_as_programs(lab: Lab) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100, 120])
-@pytest.mark.parametrize("command", ["certificate list", "transport-service show", "certificate new --key-type ec"])
+@pytest.mark.parametrize(
+    "command", ["certificate list", "transport-service show", "certificate new --key-type ec"]
+)
 def test_on_a_terminal_everything_fits(lab: Lab, tmp_path: Path, command: str, columns: int) -> None:
     """No line but a command to copy is longer than the terminal, none ends in blanks, no thumbprint is broken."""
     config = lab.write(store={"internal": "expired", "other.lab.test": "no-key"})
     code, shown = on_terminal(*command.split(), "--config", config, columns=columns)
     expected = {
-        "certificate list": [lab.certificate(name).thumbprint for name in ("internal", FQDN, "other.lab.test")],
+        "certificate list": [
+            lab.certificate(name).thumbprint for name in ("internal", FQDN, "other.lab.test")
+        ],
         "transport-service show": [lab.certificate("internal").thumbprint],
     }.get(command, [])
 

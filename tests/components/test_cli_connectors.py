@@ -26,7 +26,9 @@ EVERY_MECHANISM = "Tls, Integrated, BasicAuth, BasicAuthRequireTLS, ExchangeServ
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
     """Return a copy of the shipped configuration, comments and all."""
-    return shutil.copy(ROOT / "config" / "receive.yaml", tmp_path / "receive.yaml")
+    path = tmp_path / "receive.yaml"
+    shutil.copy(ROOT / "config" / "receive.yaml", path)
+    return path
 
 
 # -- list and show
@@ -62,7 +64,11 @@ def test_show(lab: Lab) -> None:
 
     assert (answer.code, answer.stderr, title) == (0, "", f"{SERVER}: {CONNECTOR}")
     assert list(shown) == ["server", *PROPERTIES]
-    assert (shown["auth_mechanism"], shown["fqdn"], shown["require_tls"]) == (EVERY_MECHANISM, "null", "false")
+    assert (shown["auth_mechanism"], shown["fqdn"], shown["require_tls"]) == (
+        EVERY_MECHANISM,
+        "null",
+        "false",
+    )
     assert document["auth_mechanism"] == EVERY_MECHANISM.split(", ")
     assert (document["bindings"], document["max_inbound_connection"]) == (["127.0.0.1:0"], None)
     assert (document["transport_role"], document["tarpit_interval"]) == ("FrontendTransport", 0)
@@ -89,8 +95,10 @@ def test_set_tells_before_and_after(shipped: Path) -> None:
 
     assert (answer.code, answer.stderr) == (0, "")
     assert answer.stdout.splitlines() == [
-        "MBX1: Default Frontend MBX1: auth_mechanism: [Tls, Integrated, BasicAuth, BasicAuthRequireTLS, "
-        "ExchangeServer] -> [Tls, ExchangeServer]",
+        (
+            "MBX1: Default Frontend MBX1: auth_mechanism: [Tls, Integrated, BasicAuth, BasicAuthRequireTLS, "
+            "ExchangeServer] -> [Tls, ExchangeServer]"
+        ),
         "MBX1: Default Frontend MBX1: banner: not in the file -> mail.test ESMTP",
     ]
     assert document.document == {
@@ -113,7 +121,15 @@ def test_set_tells_before_and_after(shipped: Path) -> None:
 
 def test_set_takes_the_numbers_of_exchange(shipped: Path) -> None:
     """AuthMechanism 31 is what a dump of Get-ReceiveConnector says; the file gets the words."""
-    words = ("connector", "set", "Default Frontend MBX1", "--auth-mechanism", "17", "--permission-groups", "5")
+    words = (
+        "connector",
+        "set",
+        "Default Frontend MBX1",
+        "--auth-mechanism",
+        "17",
+        "--permission-groups",
+        "5",
+    )
     answer = call(*words, "--config", shipped, "--json")
 
     assert [each["after"] for each in answer.document["changes"]] == [
@@ -123,10 +139,16 @@ def test_set_takes_the_numbers_of_exchange(shipped: Path) -> None:
 
 
 MISTAKES = [
-    (("--auth-mechanism", "ExchangeSever"), "auth_mechanism: 'ExchangeSever' is not one of None, Tls, Integrated"),
+    (
+        ("--auth-mechanism", "ExchangeSever"),
+        "auth_mechanism: 'ExchangeSever' is not one of None, Tls, Integrated",
+    ),
     (("--auth-mechanism", "Tls,None"), "auth_mechanism: None goes only alone"),
     (("--auth-mechanism", "4711"), "auth_mechanism: 4711 is not a sum of Tls 1, Integrated 2"),
-    (("--require-tls", "true", "--auth-mechanism", "ExchangeServer"), "auth_mechanism: require_tls needs Tls; add it"),
+    (
+        ("--require-tls", "true", "--auth-mechanism", "ExchangeServer"),
+        "auth_mechanism: require_tls needs Tls; add it",
+    ),
     (("--max-message-size", "many"), "max_message_size: 'many' is not a size"),
     (("--bindings", "127.0.0.1"), "bindings[0]: '127.0.0.1' is not a binding; write 127.0.0.1:2525"),
     (("--enabled", "yes"), "enabled: 'yes' is not"),
@@ -149,11 +171,14 @@ def test_nothing_to_set_is_bad_usage(shipped: Path) -> None:
     """It says what could be named."""
     answer = call("connector", "set", "Default Frontend MBX1", "--config", shipped)
 
-    assert (answer.code, answer.mistakes) == (2, ["nothing to set: name a property, such as --auth-mechanism"])
+    assert (answer.code, answer.mistakes) == (
+        2,
+        ["nothing to set: name a property, such as --auth-mechanism"],
+    )
 
 
 def test_a_misspelt_property_is_told_the_nearest(shipped: Path) -> None:
-    """click's own words."""
+    """One mistake, with what is near."""
     answer = call("connector", "set", "X", "--auth-mechansim", "Tls", "--config", shipped)
 
     assert answer.code == 2
@@ -199,10 +224,12 @@ def test_every_property_has_an_option_under_a_heading() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("list",), ("show", CONNECTOR), ("list", "--json"), ("show", CONNECTOR, "--json")])
+@pytest.mark.parametrize(
+    "words", [("list",), ("show", CONNECTOR), ("list", "--json"), ("show", CONNECTOR, "--json")]
+)
 def test_as_a_program_it_says_the_same(lab: Lab, words: tuple[str, ...]) -> None:
     """What the process prints is what the call prints."""
-    every = ("connector", *words, "--config", lab.write())
+    every = ["connector", *words, "--config", str(lab.write())]
 
     assert run(*every) == call(*every)
 

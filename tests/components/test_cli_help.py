@@ -18,7 +18,6 @@ from tests.command import call, environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
     from pathlib import Path
 
 
@@ -58,7 +57,12 @@ def test_every_command_takes_the_common_options(words: tuple[str, ...]) -> None:
         assert "--config" not in text
     else:
         _, _, common = text.partition("Options of every command:\n")
-        assert re.findall(r"^  (?:-h, )?(--[\w-]+)", common, re.MULTILINE) == ["--config", "--set", "--json", "--help"]
+        assert re.findall(r"^  (?:-h, )?(--[\w-]+)", common, re.MULTILINE) == [
+            "--config",
+            "--set",
+            "--json",
+            "--help",
+        ]
 
 
 def test_without_arguments_it_shows_its_help() -> None:
@@ -66,7 +70,9 @@ def test_without_arguments_it_shows_its_help() -> None:
     answer = call()
 
     assert answer.code == 2
-    assert [line for line in (answer.stdout + answer.stderr).splitlines() if re.fullmatch(r"\S.*:", line)] == [
+    assert [
+        line for line in (answer.stdout + answer.stderr).splitlines() if re.fullmatch(r"\S.*:", line)
+    ] == [
         "Options:",
         "Receive:",
         "Look at what happened:",
@@ -142,7 +148,10 @@ COLUMNS = (
     Column("How", leaves=2),
     Column("What", wraps=True),
 )
-ROWS = [("1", "here", "so", "a short text"), ("22", "over there", "otherwise", "many words that go on and on")]
+ROWS = [
+    ("1", "here", "so", "a short text"),
+    ("22", "over there", "otherwise", "many words that go on and on"),
+]
 
 
 class Terminal(io.StringIO):
@@ -164,7 +173,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> Iterator[Terminal
         yield screen
 
 
-def shown_at(monkeypatch: pytest.MonkeyPatch, columns: int, table_columns: tuple[Column, ...] = COLUMNS) -> list[str]:
+def shown_at(
+    monkeypatch: pytest.MonkeyPatch, columns: int, table_columns: tuple[Column, ...] = COLUMNS
+) -> list[str]:
     """Return what the table looks like at a width."""
     with terminal(monkeypatch, columns) as screen:
         table(table_columns, ROWS)
@@ -234,7 +245,9 @@ def test_wide_characters_count_as_two(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(monkeypatch, 80) as screen:
         table((Column("A"), Column("B")), [("漢字", "x"), ("abcd", "y")])
 
-    assert [line.index(each) for line, each in zip(screen.getvalue().splitlines()[1:], "xy", strict=True)] == [4, 6]
+    assert [
+        line.index(each) for line, each in zip(screen.getvalue().splitlines()[1:], "xy", strict=True)
+    ] == [4, 6]
 
 
 def test_no_terminal_gets_everything_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,7 +281,9 @@ def test_a_sentence_wraps_behind_its_label(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_terminal_that_knows_no_unicode_gets_escapes() -> None:
     """A character that cannot be printed is no reason to fail."""
-    answer = run("explain", "--connector", "Größe", env={"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"})
+    answer = run(
+        "explain", "--connector", "Größe", env={"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"}
+    )
 
     assert answer.code == 2
     assert r"'Gr\xf6\xdfe'" in answer.stderr

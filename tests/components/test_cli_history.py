@@ -117,7 +117,9 @@ async def happen(past: Past) -> None:
             await peer.ask("EHLO sender.test")
             await peer.ask("STARTTLS")
             await peer.upgrade()
-            await deliver(peer, FIRST, sender="a@example.test", recipients=("b@contoso.test", "c@contoso.test"))
+            await deliver(
+                peer, FIRST, sender="a@example.test", recipients=("b@contoso.test", "c@contoso.test")
+            )
             past.remotes.append(peer.remote)
         async with await Peer.connect(address) as peer:
             await peer.reply()
@@ -226,7 +228,10 @@ def test_session_list_narrowed(past: Past, terms: tuple[str, ...], about: list[s
     """Each filter and --limit take what they say."""
     answer = call("session", "list", *terms, "--config", past.config, "--json")
 
-    assert (answer.code, [each["id"] for each in answer.objects]) == (0, [past.sessions[one] for one in about])
+    assert (answer.code, [each["id"] for each in answer.objects]) == (
+        0,
+        [past.sessions[one] for one in about],
+    )
 
 
 def test_session_list_of_one_session(past: Past) -> None:
@@ -374,7 +379,9 @@ def test_event_list_for_people(past: Past) -> None:
     """A table with the whole text; an event of the start says so."""
     answer = call("event", "list", "--config", past.config)
     head, *rows = (re.split("  +", line) for line in answer.stdout.splitlines())
-    text = f"An internal transport certificate expired. Thumbprint:{past.lab.certificate('internal').thumbprint}"
+    text = (
+        f"An internal transport certificate expired. Thumbprint:{past.lab.certificate('internal').thumbprint}"
+    )
 
     assert head == ["Time (UTC)", "Level", "Event", "Server", "Connector", "Session", "Message"]
     assert rows[0][1:] == ["Warning", "12015", SERVER, CONNECTOR, past.sessions["nothing"], text]
@@ -383,7 +390,12 @@ def test_event_list_for_people(past: Past) -> None:
 
 @pytest.mark.parametrize(
     ("terms", "count"),
-    [(("--event-id", "12015"), 4), (("--event-id", "12013"), 0), (("--limit", "3"), 3), (("--server", "X"), 0)],
+    [
+        (("--event-id", "12015"), 4),
+        (("--event-id", "12013"), 0),
+        (("--limit", "3"), 3),
+        (("--server", "X"), 0),
+    ],
 )
 def test_event_list_narrowed(past: Past, terms: tuple[str, ...], count: int) -> None:
     """Each filter and --limit take what they say."""
@@ -395,7 +407,9 @@ def test_event_list_narrowed(past: Past, terms: tuple[str, ...], count: int) -> 
 # -- text of peers
 
 
-@pytest.mark.parametrize("command", ["session list", "message list", "event list", "message show", "session show"])
+@pytest.mark.parametrize(
+    "command", ["session list", "message list", "event list", "message show", "session show"]
+)
 def test_text_of_peers_never_reaches_a_terminal_as_it_is(past: Past, command: str) -> None:
     """Escape sequences and bidirectional controls are escaped, for people and in JSON."""
     words = [*command.split(), *wanted_by(past, command), "--config", str(past.config)]
@@ -412,7 +426,9 @@ def test_text_of_peers_never_reaches_a_terminal_as_it_is(past: Past, command: st
 
 def wanted_by(past: Past, command: str) -> list[str]:
     """Return the id that *command* takes."""
-    return {"message show": [str(past.messages[0])], "session show": [past.sessions["starttls"]]}.get(command, [])
+    return {"message show": [str(past.messages[0])], "session show": [past.sessions["starttls"]]}.get(
+        command, []
+    )
 
 
 # -- nothing there
@@ -442,7 +458,10 @@ BAD_USAGE = [
     (("session", "list", "--since", "yesterday"), "--since: 'yesterday' is neither a time nor an id"),
     (("event", "list", "--event-id", "x"), "--event-id: 'x' is not a number"),
     (("message", "list", "--header", "X-Test"), "--header: 'X-Test' asks for no value"),
-    (("message", "list", "--since", "0123456789abcdef"), "--since: '0123456789abcdef' is the id of a session"),
+    (
+        ("message", "list", "--since", "0123456789abcdef"),
+        "--since: '0123456789abcdef' is the id of a session",
+    ),
     (("message", "list", "--colour", "red"), "No such option '--colour'"),
 ]
 
@@ -473,7 +492,9 @@ def test_without_a_journal_it_is_exit_code_3(lab: Lab, words: tuple[str, ...]) -
     discarded = call(*words, "--config", config, "--set", "capture.url=null")
 
     assert (never.code, never.stdout) == (3, "")
-    assert [never.mistakes[0].partition(": ")[2]] == ["there is no journal yet; `smtpd-anontls serve` makes it"]
+    assert [never.mistakes[0].partition(": ")[2]] == [
+        "there is no journal yet; `smtpd-anontls serve` makes it"
+    ]
     assert (discarded.code, discarded.mistakes) == (
         3,
         ["capture.url is null: this receiver keeps its last sessions and events in memory only"],
@@ -504,7 +525,9 @@ async def nothing_happens(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["session list", "message list", "event list", "message show", "session show"])
+@pytest.mark.parametrize(
+    "command", ["session list", "message list", "event list", "message show", "session show"]
+)
 @pytest.mark.parametrize("as_json", [False, True])
 def test_as_a_program_it_says_the_same(past: Past, command: str, *, as_json: bool) -> None:
     """What the process prints is what the call prints."""
@@ -534,7 +557,9 @@ def test_a_reader_that_goes_away_is_no_mistake(past: Past) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100, 120])
-@pytest.mark.parametrize("command", ["session list", "message list", "event list", "message show", "session show"])
+@pytest.mark.parametrize(
+    "command", ["session list", "message list", "event list", "message show", "session show"]
+)
 def test_on_a_terminal_everything_fits(past: Past, command: str, columns: int) -> None:
     """No line is longer than the terminal, none ends in blanks, and no thumbprint or id is broken."""
     words = [*command.split(), *wanted_by(past, command), "--config", str(past.config)]

@@ -90,7 +90,11 @@ NOT_AS_EXPECTED = [
     (("--expect-thumbprint", ABSENT_THUMBPRINT), 1, f"not {ABSENT_THUMBPRINT} as expected"),
     (("--tls-min", "TLSv1.3"), 3, ""),
     (("--expect-thumbprint", "5C7A"), 2, "'5C7A' is not a thumbprint"),
-    (("--verb", "none", "--expect-thumbprint", ABSENT_THUMBPRINT), 2, "without a TLS verb there is no certificate"),
+    (
+        ("--verb", "none", "--expect-thumbprint", ABSENT_THUMBPRINT),
+        2,
+        "without a TLS verb there is no certificate",
+    ),
     (("--tls-min", "TLSv1.2", "--tls-max", "TLSv1"), 2, ""),
     (("--timeout", "0"), 2, ""),
     (("--ehlo", "two words"), 2, ""),
@@ -129,7 +133,11 @@ def nobody() -> Iterator[str]:
 def test_where_nobody_listens_it_is_exit_code_3() -> None:
     """One sentence; for the tunnel on stderr, since stdout is the session."""
     with nobody() as target:
-        probe, tunnel, document = call("probe", target), run("tunnel", target), call("probe", target, "--json")
+        probe, tunnel, document = (
+            call("probe", target),
+            run("tunnel", target),
+            call("probe", target, "--json"),
+        )
 
     assert (probe.code, tunnel.code, document.code) == (3, 3, 3)
     assert "refused" in probe.stdout
@@ -170,11 +178,9 @@ def test_on_a_terminal_everything_fits(receiver: Serving, running: Lab, columns:
     assert any(running.certificate("internal").thumbprint in line for line in shown)
 
 
-
-
 @pytest.mark.parametrize("way", ["tunnel", "tls"])
 def test_swaks_delivers(receiver: Serving, running: Lab, way: str) -> None:
-    """swaks by STARTTLS itself, and inside X-ANONYMOUSTLS through the tunnel."""
+    """A message by STARTTLS, and inside X-ANONYMOUSTLS through the tunnel."""
     assert shutil.which("swaks"), "install the Debian package swaks"
     host, port = receiver.address(SERVER)
     recipient = f"{way}@contoso.test"
@@ -188,11 +194,19 @@ def test_swaks_delivers(receiver: Serving, running: Lab, way: str) -> None:
         timeout=60,
         check=False,
     )
-    (message,) = run("message", "list", "--recipient", recipient, "--json", "--config", running.config).objects
+    (message,) = run(
+        "message", "list", "--recipient", recipient, "--json", "--config", running.config
+    ).objects
     session = run("session", "show", message["session_id"], "--json", "--config", running.config).document
 
-    assert (done.returncode, "Queued mail for delivery" in done.stdout) == (0, True), done.stdout + done.stderr
-    assert (message["subject"], message["sender"], message["connector"]) == (f"by {way}", "a@example.test", CONNECTOR)
+    assert (done.returncode, "Queued mail for delivery" in done.stdout) == (0, True), (
+        done.stdout + done.stderr
+    )
+    assert (message["subject"], message["sender"], message["connector"]) == (
+        f"by {way}",
+        "a@example.test",
+        CONNECTOR,
+    )
     assert message["verb"] == session["verb"] == {"tunnel": "X-ANONYMOUSTLS", "tls": "STARTTLS"}[way]
     name = {"tunnel": "internal", "tls": FQDN}[way]
     assert session["tls"]["thumbprint"] == running.certificate(name).thumbprint
@@ -202,7 +216,16 @@ def test_openssl_shows_the_starttls_certificate(receiver: Serving, running: Lab)
     """`openssl s_client -starttls smtp` sees the certificate that was selected."""
     assert shutil.which("openssl"), "install the Debian package openssl"
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", receiver.target(SERVER), "-starttls", "smtp", "-name", "client.test"],
+        [
+            "openssl",
+            "s_client",
+            "-connect",
+            receiver.target(SERVER),
+            "-starttls",
+            "smtp",
+            "-name",
+            "client.test",
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

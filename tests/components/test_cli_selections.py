@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,8 +84,10 @@ NOT_WELL = [
     (
         {"directory": "missing-thumbprint"},
         "would write event 12013 (Error) for MX1",
-        f"X-ANONYMOUSTLS is not advertised: the local computer store holds no certificate with thumbprint "
-        f"{ABSENT_THUMBPRINT}",
+        (
+            f"X-ANONYMOUSTLS is not advertised: the local computer store holds no certificate with thumbprint "
+            f"{ABSENT_THUMBPRINT}"
+        ),
     ),
     (
         {"connector": {"fqdn": FQDN}, "store": {"internal": "no-key", FQDN: None}},
@@ -96,7 +98,9 @@ NOT_WELL = [
 
 
 @pytest.mark.parametrize(("overlay", "event", "problem"), NOT_WELL)
-def test_check_of_a_connector_that_cannot(lab: Lab, overlay: dict[str, object], event: str, problem: str) -> None:
+def test_check_of_a_connector_that_cannot(
+    lab: Lab, overlay: dict[str, Any], event: str, problem: str
+) -> None:
     """Exit code 1, the events that a start would write, and what is wrong; nothing is written."""
     config = lab.write(**overlay)
     answer = call("check", "--config", config)
@@ -105,7 +109,10 @@ def test_check_of_a_connector_that_cannot(lab: Lab, overlay: dict[str, object], 
     assert (answer.code, document.code) == (1, 1)
     assert event in answer.stdout.splitlines()
     assert f"problem: MX1: {CONNECTOR}: {problem}" in answer.stdout.splitlines()
-    assert (document.document["ok"], f"MX1: {CONNECTOR}: {problem}" in document.document["problems"]) == (False, True)
+    assert (document.document["ok"], f"MX1: {CONNECTOR}: {problem}" in document.document["problems"]) == (
+        False,
+        True,
+    )
     assert not lab.database.exists()
     assert not (lab.folder / "application.jsonl").exists()
 
@@ -159,7 +166,9 @@ def test_an_empty_store_is_a_problem_of_the_connectors(lab: Lab) -> None:
 def test_a_bad_file_in_the_store_harms_nothing_else(lab: Lab) -> None:
     """It is named in one warning on stderr."""
     config = lab.write()
-    (lab.store / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+    (lab.store / "broken.pem").write_text(
+        "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"
+    )
     answer = call("check", "--config", config, "--json")
 
     assert (answer.code, answer.document["ok"]) == (0, True)
@@ -167,7 +176,9 @@ def test_a_bad_file_in_the_store_harms_nothing_else(lab: Lab) -> None:
     assert "broken.pem" in answer.stderr
 
 
-@pytest.mark.parametrize("command", ["check", "serve", "session list", "explain", "connector list", "certificate list"])
+@pytest.mark.parametrize(
+    "command", ["check", "serve", "session list", "explain", "connector list", "certificate list"]
+)
 def test_mistakes_in_the_configuration_are_told_once_each(lab: Lab, command: str) -> None:
     """Exit code 2, every mistake on a line of its own, shape and rules together; nothing on stdout."""
     config = lab.write(
@@ -217,7 +228,9 @@ def test_set_changes_one_key_for_one_run(lab: Lab) -> None:
     """--set goes before the file, which stays as it is."""
     config = lab.write()
     before = config.read_text()
-    answer = call("check", "--config", config, "--set", "servers[0].connectors[0].auth_mechanism=[Tls]", "--json")
+    answer = call(
+        "check", "--config", config, "--set", "servers[0].connectors[0].auth_mechanism=[Tls]", "--json"
+    )
 
     assert [each["advertised"] for each in answer.document["selections"]] == [False, True]
     assert config.read_text() == before

@@ -87,7 +87,9 @@ def journal_below_a_file(lab: Lab) -> str:
 
 def journal_is_no_database(lab: Lab) -> str:
     """Put some other file in the journal's place."""
-    lab.database.write_text("this is no database, and longer than a header of one is, which has 100 octets; so " * 2)
+    lab.database.write_text(
+        "this is no database, and longer than a header of one is, which has 100 octets; so " * 2
+    )
     return str(lab.database)
 
 
@@ -174,8 +176,12 @@ def test_it_says_where_it_listens_what_it_offers_and_what_to_try(tmp_path: Path)
     """The embedded default at its first start, as `make run` shows it."""
     config = on_free_ports(tmp_path, "receive.yaml")
     with introduced(config) as (process, lines):
-        (made,) = re.findall(r"^MBX1: made certificate ([0-9A-F]{40}); the directory names the certificate$", lines[0])
-        title = re.fullmatch(r"MBX1: Default Frontend MBX1 on (127\.0\.0\.1:\d+)(?: and \[::1\]:\d+)?", lines[1])
+        (made,) = re.findall(
+            r"^MBX1: made certificate ([0-9A-F]{40}); the directory names the certificate$", lines[0]
+        )
+        title = re.fullmatch(
+            r"MBX1: Default Frontend MBX1 on (127\.0\.0\.1:\d+)(?: and \[::1\]:\d+)?", lines[1]
+        )
         assert title
         target = title[1]
         until = re.search(r"until (\d{4}-\d\d-\d\d)$", lines[2])
@@ -335,7 +341,9 @@ def test_sighup_reads_the_configuration_again(lab: Lab) -> None:
         with socket.create_connection(receiver.address(SERVER)) as peer:
             banner = peer.makefile("rb").readline()
 
-    assert line.startswith(f"warning: {lab.config}: servers[0].connectors[0].auth_mechanism[4]: 'ExchangeSever'")
+    assert line.startswith(
+        f"warning: {lab.config}: servers[0].connectors[0].auth_mechanism[4]: 'ExchangeSever'"
+    )
     assert banner.startswith(b"220 ")
 
 

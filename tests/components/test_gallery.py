@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from smtpd_anontls.receiver import Receiver
+from smtpd_anontls.receiver import Receiver, utc_now
 from smtpd_anontls.settings.load import load_config
 from tests.command import on_free_ports
 from tests.lab import all_ended
@@ -170,13 +170,10 @@ async def visit(address: tuple[str, int], verb: str) -> Visit:
     return met
 
 
-async def walk_through(
-    folder: Path, config: Path, *, clock: Callable[[], datetime] | None = None
-) -> Walk:
+async def walk_through(folder: Path, config: Path, *, clock: Callable[[], datetime] = utc_now) -> Walk:
     """Start the gallery and visit every scenario with both verbs."""
     made: list[str] = []
-    more = {} if clock is None else {"clock": clock}
-    async with Receiver(load_config(config, environ={}), on_made=made.append, **more) as receiver:
+    async with Receiver(load_config(config, environ={}), on_made=made.append, clock=clock) as receiver:
         visits = {
             (scenario, verb): await visit(receiver.address(f"Default Frontend {scenario}"), verb)
             for scenario in SCENARIOS
@@ -258,9 +255,7 @@ def test_the_session_record_carries_both_selections(walk: Walk, scenario: str, v
         for each in record["selections"]
     } == wanted
     assert {
-        each["verb"]: each["certificate"]["thumbprint"]
-        for each in record["selections"]
-        if each["advertised"]
+        each["verb"]: each["certificate"]["thumbprint"] for each in record["selections"] if each["advertised"]
     } == dict.fromkeys(expected.offered, certificate)
     assert [number for each in record["selections"] for number in each["event_ids"]] == list(
         expected.in_session
@@ -277,7 +272,12 @@ def test_the_start_wrote_exactly_these_events(walk: Walk) -> None:
 
     assert sorted(map(placed, at_start), key=str) == sorted(
         (
-            (number, LEVELS[number], scenario, f"Default Frontend {scenario}" if number in ABOUT_STARTTLS else None)
+            (
+                number,
+                LEVELS[number],
+                scenario,
+                f"Default Frontend {scenario}" if number in ABOUT_STARTTLS else None,
+            )
             for scenario, expected in SCENARIOS.items()
             for number in expected.at_start
         ),
@@ -306,7 +306,9 @@ def test_a_session_wrote_exactly_these_events(walk: Walk, scenario: str, verb: s
 def test_events_name_their_certificate_and_their_source(walk: Walk) -> None:
     """An event about a certificate has its thumbprint; all come from the front end transport service."""
     absent = walk.entry("not-in-store")["msExchServerInternalTLSCert"]
-    thumbprint = {scenario: walk.only_certificate(scenario) for scenario in SCENARIOS} | {"not-in-store": absent}
+    thumbprint = {scenario: walk.only_certificate(scenario) for scenario in SCENARIOS} | {
+        "not-in-store": absent
+    }
     nameless = {12012, 12014}
 
     assert {each["source"] for each in walk.events} == {"MSExchangeFrontEndTransport"}
@@ -358,9 +360,7 @@ def test_a_second_start_makes_anew_only_what_no_longer_shows_its_scenario(walk: 
     unchanged = {scenario: thumbprints(stores / scenario) for scenario in SCENARIOS}
     for path in (stores / "healthy").glob("*.pem"):
         path.unlink()
-    later = asyncio.run(
-        walk_through(folder, config, clock=lambda: datetime.now(UTC) + timedelta(days=20))
-    )
+    later = asyncio.run(walk_through(folder, config, clock=lambda: datetime.now(UTC) + timedelta(days=20)))
 
     assert (again.made, unchanged) == ([], before)
     assert [line.split(": ")[0] for line in later.made] == ["healthy", "expires-soon"]

@@ -77,7 +77,15 @@ def test_certificate_enable_makes_the_next_session_advertise(gallery: Serving, c
     code, met = probe(gallery, "not-set")
 
     done = run(
-        "certificate", "enable", held["thumbprint"], "--services", "SMTP", "--server", "not-set", "--config", config
+        "certificate",
+        "enable",
+        held["thumbprint"],
+        "--services",
+        "SMTP",
+        "--server",
+        "not-set",
+        "--config",
+        config,
     )
     code_then, met_then = probe(gallery, "not-set")
 
@@ -96,14 +104,19 @@ def test_the_shipped_remedies_stand_in_the_gallery_itself(config: Path) -> None:
     """The comments of the gallery name these very commands."""
     text = config.read_text()
 
-    assert 'connector set "Default Frontend auth-mechanism" --auth-mechanism Tls,Integrated,ExchangeServer' in text
+    assert (
+        'connector set "Default Frontend auth-mechanism" --auth-mechanism Tls,Integrated,ExchangeServer'
+        in text
+    )
     assert "certificate enable THUMBPRINT --server not-set --services SMTP" in text
 
 
 def test_a_broken_change_leaves_the_connector_as_it_was(gallery: Serving, config: Path) -> None:
     """A file with a mistake changes nothing, event 1003 says so, and mending it takes effect at once."""
     good = config.read_text()
-    config.write_text(good.replace("[Tls, Integrated, ExchangeServer]", "[Tls, Integrated, ExchangeSever]", 1))
+    config.write_text(
+        good.replace("[Tls, Integrated, ExchangeServer]", "[Tls, Integrated, ExchangeSever]", 1)
+    )
     code, _ = probe(gallery, "healthy")
     events = run("event", "list", "--event-id", "1003", "--json", "--config", config)
     config.write_text(good)
@@ -118,7 +131,9 @@ def test_a_broken_change_leaves_the_connector_as_it_was(gallery: Serving, config
 
 def test_the_remedies_work_from_a_terminal(gallery: Serving, config: Path) -> None:
     """A person who answers Yes replaces the certificate that the directory names; the next session presents it."""
-    made = run("certificate", "new", "--server", "healthy", "--key-type", "ec", "--json", "--config", config).document
+    made = run(
+        "certificate", "new", "--server", "healthy", "--key-type", "ec", "--json", "--config", config
+    ).document
     words = ("certificate", "enable", made["thumbprint"], "--services", "SMTP", "--server", "healthy")
 
     code, shown = on_terminal(*words, "--config", config, question="Replace it?", answer="\n")

@@ -290,16 +290,21 @@ async def test_a_receiver_with_every_sink(lab: Lab) -> None:
             {"format": "syslog", "address": f"unix://{lab.folder}/log"},
             {"format": "syslog", "address": dead},
         ]
-        async with lab.receiver(store={"internal": "expired"}, settings={"event_log": sinks}) as receiver:
-            async with await Peer.connect(receiver.address(CONNECTOR)) as peer:
-                await peer.reply()
-                await peer.ask("EHLO sender.test")
-                await peer.ask("MAIL FROM:<a@example.test>")
-                await peer.ask("RCPT TO:<b@contoso.test>")
-                await peer.ask("DATA")
-                await peer.send(b"Subject: Hello\r\n\r\nBody.\r\n.\r\n")
-                accepted = await peer.reply()
-                await peer.ask("QUIT")
+        async with (
+            lab.receiver(store={"internal": "expired"}, settings={"event_log": sinks}) as receiver,
+            await Peer.connect(receiver.address(CONNECTOR)) as peer,
+        ):
+            await peer.reply()
+            for command in (
+                "EHLO sender.test",
+                "MAIL FROM:<a@example.test>",
+                "RCPT TO:<b@contoso.test>",
+                "DATA",
+            ):
+                await peer.ask(command)
+            await peer.send(b"Subject: Hello\r\n\r\nBody.\r\n.\r\n")
+            accepted = await peer.reply()
+            await peer.ask("QUIT")
         found = [server.recv(65536) for _ in lab.events]
     ids = [each["id"] for each in reversed(lab.events)]
     written = (lab.folder / "application.xml").read_text("ascii")

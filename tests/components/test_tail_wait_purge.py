@@ -441,6 +441,10 @@ def test_no_journal(lab: Lab, words: tuple[str, ...]) -> None:
         (("wait", "--timeout", "-1"), "-1.0 is not in the range"),
         (("wait", "--since", "yesterday"), "--since: 'yesterday' is neither a time nor an id"),
         (("purge", "--older-than", "old"), "'old' is not a duration"),
+        (("purge", "--older-than", "-1"), "-1.0 is out of range"),
+        (("purge", "--older-than", "nan"), "nan is out of range"),
+        (("purge", "--older-than", "1e300"), "nothing is that old"),
+        (("purge", "--older-than", "999999999d"), "nothing is that old"),
         (("purge",), "this would remove all messages; say --yes"),
     ],
 )
@@ -459,7 +463,8 @@ def test_wrong_use(mail: Path, words: tuple[str, ...], mistake: str) -> None:
         (("--yes",), 2, []),
         (("--recipient", "b@contoso.test"), 1, ["two"]),
         (("--older-than", "7d"), 0, ["two", "one"]),
-        (("--older-than", "0"), 2, []),
+        (("--older-than", "36500d"), 0, ["two", "one"]),
+        (("--older-than", "0.001"), 2, []),
     ],
 )
 def test_purge(mail: Path, words: tuple[str, ...], removed: int, left: list[str]) -> None:

@@ -127,8 +127,8 @@ async def test_every_version_with_every_kind(
             refused_by_client = most.rank < version.rank < TlsVersion.TLSv1_3.rank
             said = "unsupported protocol" if refused_by_client else "alert protocol version"
             assert said in stderr, (version, stderr)
-            print(least, most, version, record["tls"]["failure"])
             assert (record["outcome"], record["tls"]["version"]) == ("handshake_failed", None)
-            assert str(version) in record["tls"]["failure"], record["tls"]["failure"]
+            assert record["tls"]["failure"].startswith("no common TLS version: the peer ")
+            assert str(version) in record["tls"]["failure"]
         assert offered is not None
     assert lab.warnings == []

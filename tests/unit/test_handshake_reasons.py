@@ -145,6 +145,17 @@ def test_versions_that_are_not_known(reason: str, offered: ClientHello | None) -
     )
 
 
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "TLSV1_ALERT_PROTOCOL_VERSION"])
+def test_a_peer_that_wants_a_later_version(reason: str) -> None:
+    """It breaks off when it is answered with an older one, in a record of its own version."""
+    policy = TlsPolicy(minimum=TlsVersion.TLSv1, maximum=TlsVersion.TLSv1_1)
+
+    assert describe_failure(reason, ClientHello(("TLSv1.2", "TLSv1.1", "TLSv1"), (), None), policy) == (
+        "no common TLS version: the peer did not take TLSv1.1, the latest of this receiver, which speaks "
+        "TLSv1 to TLSv1.1; the peer offers TLSv1.2, TLSv1.1, TLSv1"
+    )
+
+
 @pytest.mark.parametrize(
     ("reason", "offered", "sentence"),
     [
@@ -174,6 +185,11 @@ def test_versions_that_are_not_known(reason: str, offered: ClientHello | None) -
             "TLSV13_ALERT_CERTIFICATE_REQUIRED",
             None,
             "the peer ended the handshake with the alert 'certificate required'",
+        ),
+        (
+            "TLSV1_ALERT_PROTOCOL_VERSION",
+            HELLO,
+            "the peer ended the handshake with the alert 'protocol version'",
         ),
         ("BAD_EXTENSION", HELLO, "OpenSSL reports BAD_EXTENSION"),
         ("an unknown error", None, "OpenSSL reports an unknown error"),
