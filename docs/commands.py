@@ -25,11 +25,12 @@ _PROPERTIES = frozenset(ReceiveConnector.__dataclass_fields__)
 
 def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
     """Yield every command that does something, by the words that call it."""
-    for name, command in group.commands.items():
-        words = (*path, name)
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        words, command = (*path, name), group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, words)
-        else:
+        elif command is not None:
             yield " ".join(words), command
 
 

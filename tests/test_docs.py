@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import smtplib
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -208,6 +209,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     command.chmod(0o755)
     with ExitStack() as stack:
         receiver = stack.enter_context(serving(on_free_ports(folder, "receive.yaml")))
+        # What swaks would have sent, for those who leave out what is slow.
+        with smtplib.SMTP(*receiver.address("MBX1"), local_hostname="client.test") as client:
+            client.sendmail("a@example.test", "b@contoso.test", "Subject: Hello\r\n\r\nBody\r\n")
         yield Checkout(folder, receiver, stack)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -24,14 +26,9 @@ KEY_SUFFIXES = {".pem", ".key", ".pfx", ".p12", ".jks", ".kdbx"}
 
 def is_private_key(content: bytes) -> bool:
     """Whether there is a PEM private key in *content*: its header, with the encoded key behind it."""
-    for behind in content.split(KEY_HEADER)[1:]:
-        # A header in a program's text has quotes or words behind it, a key its encoding.
-        if (
-            len(behind.lstrip()[:64]) == 64
-            and behind.lstrip()[:64].replace(b"+", b"").replace(b"/", b"").isalnum()
-        ):
-            return True
-    return False
+    # A header in a program's text has quotes or words behind it, a key its encoding or how it is encrypted.
+    encoded = re.compile(re.escape(KEY_HEADER) + rb"\s+(?:Proc-Type: |[A-Za-z0-9+/]{48})")
+    return encoded.search(content) is not None
 
 
 def tracked() -> list[Path]:
@@ -250,8 +247,6 @@ def test_a_violation_is_found(tmp_path: Path, module: str, statement: str, contr
 
 def test_every_contract_has_a_planted_violation() -> None:
     """A new contract needs a row above."""
-    import tomllib
-
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     planted = {contract for _, _, contract in VIOLATIONS}
 

@@ -7,13 +7,7 @@ import sys
 
 import click
 
-from smtpd_anontls.cli.certificates import certificate, transport_service
-from smtpd_anontls.cli.connectors import connector
-from smtpd_anontls.cli.following import event, message, session
 from smtpd_anontls.cli.groups import CommandGroup
-from smtpd_anontls.cli.network import probe_command, tunnel_command
-from smtpd_anontls.cli.selections import check, explain
-from smtpd_anontls.cli.serve import serve
 
 __all__ = ["main"]
 
@@ -33,7 +27,34 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-main.add_under("Receive", (serve, check, explain))
-main.add_under("Look at what happened", (session, message, event))
-main.add_under("Manage", (connector, certificate, transport_service))
-main.add_under("Meet any SMTP server", (probe_command, tunnel_command))
+main.add_under(
+    "Receive",
+    {
+        "serve": "smtpd_anontls.cli.serve:serve",
+        "check": "smtpd_anontls.cli.selections:check",
+        "explain": "smtpd_anontls.cli.selections:explain",
+    },
+)
+main.add_under(
+    "Look at what happened",
+    {
+        "session": "smtpd_anontls.cli.following:session",
+        "message": "smtpd_anontls.cli.following:message",
+        "event": "smtpd_anontls.cli.following:event",
+    },
+)
+main.add_under(
+    "Manage",
+    {
+        "connector": "smtpd_anontls.cli.connectors:connector",
+        "certificate": "smtpd_anontls.cli.certificates:certificate",
+        "transport-service": "smtpd_anontls.cli.certificates:transport_service",
+    },
+)
+main.add_under(
+    "Meet any SMTP server",
+    {
+        "probe": "smtpd_anontls.cli.network:probe_command",
+        "tunnel": "smtpd_anontls.cli.network:tunnel_command",
+    },
+)

@@ -19,13 +19,14 @@ sessions; a half-closed connection loses the replies still due; lines that end i
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiosmtpd.smtp import SMTP
 
 from smtpd_anontls.domain.endpoints import bracketed, parse_address
 from smtpd_anontls.domain.records import Outcome, SessionRecord
 from smtpd_anontls.protocol import replies
+from smtpd_anontls.smtp.patience import Patience
 from smtpd_anontls.smtp.ports import Arrival, Refusal
 from smtpd_anontls.smtp.transcript import Transcript
 
@@ -85,13 +86,10 @@ class WireSession(SMTP):
         self._held_back = 0
         self._sink: Callable[[bytes], None] | None = None
         self._body_done: asyncio.Future[None] | None = None
-        # One timer for both time-outs: it looks at the clock when it fires, so that a command
-        # costs no timer of its own.
-        self._timer: asyncio.TimerHandle | None = None
-        self._born = self._heard = loop.time()
-        self._our_turn = True  # Waiting for ourselves; the peer's silence does not count.
+        self._patience = Patience(loop, self._give_up)
         self._idle = False  # Waiting for a command.
         self._draining = False
+        self._abandoned = False
         self._closing = False
         self._lingering: asyncio.TimerHandle | None = None
 
@@ -99,11 +97,12 @@ class WireSession(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the session."""
-        assert isinstance(transport, asyncio.Transport)
+        # Not isinstance: a loop other than asyncio's own has transports of its own kind.
+        transport = cast("asyncio.Transport", transport)
         self._raw = transport
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        if remote is None:
-            # The peer was gone before the connection could be looked at.
+        if remote is None or self._abandoned:
+            # The peer was gone before the connection could be looked at, or we are about to go.
             transport.abort()
             self._on_end(self)
             return
@@ -118,7 +117,7 @@ class WireSession(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Take octets: to the body that is being read, or to the command line."""
-        self._heard = self.loop.time()
+        self._patience.heard()
         if self._sink is not None:
             self._sink(data)
         elif not self._closing:
@@ -169,8 +168,7 @@ class WireSession(SMTP):
             self.conclude(Outcome.NO_CONNECTOR, welcomed.detail)
             return
         self.welcome = welcomed
-        self._born = self._heard = self.loop.time()
-        self._set_timer()
+        self._patience.begin(welcomed.connector)
         self.greet()
         while self._outcome is None:
             if self._draining and not self.in_transaction():
@@ -237,14 +235,11 @@ class WireSession(SMTP):
             self._last_words(replies.SERVICE_NOT_ACTIVE)
 
     def abandon(self) -> None:
-        """End the session now."""
+        """End the session now; one whose connection is still being made ends with that."""
+        self._abandoned = True
         if self._handler_coroutine is not None:
-            self._handler_coroutine.cancel()
-
-    async def ended(self) -> None:
-        """Wait until the session has been recorded."""
-        if self._handler_coroutine is not None:
-            await asyncio.wait([self._handler_coroutine])
+            # A task that is cancelled before its first step would never record the session.
+            self.loop.call_soon(self._handler_coroutine.cancel)
 
     # -- input
 
@@ -252,15 +247,16 @@ class WireSession(SMTP):
         """Return the next line with its line end; None for one over the limit, which is skipped."""
         if self._held_back > _HELD_BACK or b"\n" not in self._reader._buffer:
             await self._flush()
-        self._await_peer()
         self._idle = True
         try:
-            line: bytes = await self._reader.readuntil(b"\n")
+            with self._patience.peers_turn():
+                line: bytes = await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as overrun:
-            await self._skip_line(overrun)
+            with self._patience.peers_turn():
+                await self._skip_line(overrun)
             return None
         finally:
-            self._our_turn, self._idle = True, False
+            self._idle = False
         if len(line) > LONGEST_COMMAND:
             return None
         return line
@@ -295,15 +291,14 @@ class WireSession(SMTP):
         self._reader._buffer.clear()
         self._reader._maybe_resume_transport()
         self._sink = sink
-        self._await_peer()
         try:
             if buffered:
                 sink(buffered)
             if not done.done() and self._reader.at_eof():
                 self._body_lost()
-            await done
+            with self._patience.peers_turn():
+                await done
         finally:
-            self._our_turn = True
             self._sink = None
             self._body_done = None
 
@@ -324,11 +319,8 @@ class WireSession(SMTP):
             self._held_back = 0
             self._writer.write(written)
             # A peer that does not take what it asked for is as silent as one that says nothing.
-            self._await_peer()
-            try:
+            with self._patience.peers_turn():
                 await self._writer.drain()
-            finally:
-                self._our_turn = True
 
     def write_now(self, reply: Reply) -> None:
         """Write *reply* and all that is queued, without a pause in which the peer could speak."""
@@ -358,42 +350,11 @@ class WireSession(SMTP):
         assert self._raw is not None
         return self._raw
 
-    # -- time
-
-    def _await_peer(self) -> None:
-        """From now on it is the peer's turn; its silence begins here, however long ours was."""
-        self._our_turn = False
-        self._heard = self.loop.time()
-
-    def _set_timer(self) -> None:
-        assert self.welcome is not None
-        connector = self.welcome.connector
-        now = self.loop.time()
-        # While it is our turn, look again after a full interval.
-        silence = self._heard if not self._our_turn else now
-        due = min(
-            silence + connector.connection_inactivity_timeout,
-            self._born + connector.connection_timeout,
-        )
-        self._timer = self.loop.call_at(max(due, now + 0.01), self._on_timer)
-
-    def _on_timer(self) -> None:
-        assert self.welcome is not None
-        connector = self.welcome.connector
-        now = self.loop.time()
-        if now >= self._born + connector.connection_timeout:
-            self._give_up(f"the session is older than ConnectionTimeout ({connector.connection_timeout:g} s)")
-        elif not self._our_turn and now >= self._heard + connector.connection_inactivity_timeout:
-            limit = connector.connection_inactivity_timeout
-            self._give_up(f"the peer was silent for ConnectionInactivityTimeout ({limit:g} s)")
-        else:
-            self._set_timer()
+    # -- the end
 
     def _give_up(self, detail: str) -> None:
         self.conclude(Outcome.TIMEOUT, detail)
         self._last_words(replies.TIMEOUT)
-
-    # -- the end
 
     def _last_words(self, reply: Reply) -> None:
         """Say *reply* from outside the session's own flow, and close."""
@@ -421,8 +382,7 @@ class WireSession(SMTP):
         self._lingering = self.loop.call_later(_LINGER, self.raw_transport.abort)
 
     def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.end()
         self._close()
         self.house.record_session(self.record())
         self._on_end(self)

@@ -31,18 +31,18 @@ class Detour:
         self.fails_to_deliver: Exception | None = None
         self.fails_to_welcome: Exception | None = None
         self.records: list[SessionRecord] = []
+        self.listener = Listener(self, on_warning=pytest.fail)
         self._receiver = receiver
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[tuple[str, int]]:
         """Listen on a port of its own, and yield it."""
-        listener = Listener(self, on_warning=pytest.fail)
-        opened = await listener.open(Binding.parse("127.0.0.1:0"))
+        opened = await self.listener.open(Binding.parse("127.0.0.1:0"))
         assert opened is not None
         try:
             yield "127.0.0.1", opened.port
         finally:
-            await listener.close(PATIENCE)
+            await self.listener.close(PATIENCE)
 
     def now(self) -> datetime:
         """Return the time."""

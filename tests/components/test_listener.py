@@ -193,13 +193,14 @@ async def test_the_sessions_that_run_are_known(lab: Lab) -> None:
     assert len(ids) == 2
 
 
-async def test_a_connection_that_comes_with_the_shutdown(lab: Lab) -> None:
-    """A peer that is accepted while the receiver begins to close is told so, and nothing of it stays."""
+@pytest.mark.parametrize("patience", [5.0, 0.0])
+async def test_a_connection_that_comes_with_the_shutdown(lab: Lab, patience: float) -> None:
+    """A peer that is accepted while the receiver begins to close is told so or cut off; nothing of it stays."""
     before = Belongings.now()
     async with lab.receiver() as receiver:
         peers = [await Peer.connect(receiver.address(CONNECTOR)) for _ in range(5)]
         # None of them has been looked at yet.
-        await receiver.listener.close(5)
+        await receiver.listener.close(patience)
         heard = [await peer.rest() for peer in peers]
         for peer in peers:
             peer.socket.close()

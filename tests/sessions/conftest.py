@@ -10,7 +10,7 @@ from tests.lab import lab, pki
 from tests.sessions.script import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["against", "lab", "pki"]
 
@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With ``--against``, leave out the sessions that need a receiver of ours."""
     if config.getoption("--against") is None:
         return
-    left_out = [item for item in items if _has_given(item)]
-    config.stash[LEFT_OUT] = [item.name for item in left_out]
+    left_out = [item for item in _sessions(items) if _script_of(item).given]
+    config.stash[LEFT_OUT] = sorted({_script_of(item).path.name for item in left_out})
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -43,9 +43,13 @@ def pytest_report_collectionfinish(config: pytest.Config) -> Sequence[str]:
     return ["left out, since their given: is about a receiver of ours:", *left_out] if left_out else []
 
 
-def _has_given(item: pytest.Item) -> bool:
-    if not isinstance(item, pytest.Function) or item.originalname != "test_session":
-        return False
+def _sessions(items: Sequence[pytest.Item]) -> Iterator[pytest.Function]:
+    for item in items:
+        if isinstance(item, pytest.Function) and item.originalname == "test_session":
+            yield item
+
+
+def _script_of(item: pytest.Function) -> Script:
     script = item.callspec.params["script"]
     assert isinstance(script, Script)
-    return bool(script.given)
+    return script
