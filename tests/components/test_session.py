@@ -105,7 +105,7 @@ async def test_our_own_slowness_is_no_silence_of_the_peer(lab: Lab) -> None:
             async with await greeted(receiver) as silent:
                 assert await silent.reply() == [TIMEOUT]
             # The reply comes just before the timer looks again.
-            (timer,) = (session._timer for session in house.listener.sessions)
+            (timer,) = (session._patience._timer for session in house.listener.sessions)
             assert timer is not None
             await eventually(lambda: timer.when() - now() < 0.1)
             house.may_deliver.set()
