@@ -7,22 +7,20 @@ X-ANONYMOUSTLS is set below the class; verbs of aiosmtpd that are not offered ar
 from __future__ import annotations
 
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smtpd_anontls.domain.flags import AuthMechanism, PermissionGroups
 from smtpd_anontls.domain.records import MessageRecord, Outcome, TlsVerb
-from smtpd_anontls.protocol import addresses, parameters, replies
+from smtpd_anontls.protocol import addresses, replies
 from smtpd_anontls.protocol.body import DataReader
 from smtpd_anontls.protocol.capabilities import ehlo_reply, hello
 from smtpd_anontls.protocol.dialogue import Dialogue, Phase, out_of_order
+from smtpd_anontls.protocol.envelope import NULL_SENDER, Mailbox, read_recipient, read_sender
 from smtpd_anontls.protocol.headers import decoded_subject, message_id, parse_header_section
+from smtpd_anontls.protocol.replies import Reply
 from smtpd_anontls.smtp.ports import DeliveryError, Welcome
 from smtpd_anontls.smtp.session import WireSession
 from smtpd_anontls.smtp.upgrade import HandshakeError, Upgrade
-
-if TYPE_CHECKING:
-    from smtpd_anontls.protocol.parameters import Parameters
-    from smtpd_anontls.protocol.replies import Reply
 
 # Exchange's answer to HELP names these, in this order, where it supports them.
 _HELP = ("HELO", "EHLO", "STARTTLS", "RCPT", "DATA", "RSET", "MAIL", "QUIT", "HELP")
@@ -34,9 +32,8 @@ class ReceiveSession(WireSession):
     smtp_AUTH: Any = None
 
     dialogue = Dialogue()
-    sender = ""
-    mail_parameters: Parameters
-    recipients: list[tuple[str, Parameters]]
+    sender = NULL_SENDER
+    recipients: list[Mailbox]
 
     def in_transaction(self) -> bool:
         """Whether a mail transaction is open."""
@@ -88,7 +85,7 @@ class ReceiveSession(WireSession):
         if argument and not addresses.is_hello_name(argument):
             return replies.INVALID_DOMAIN
         self._greeted()
-        return replies.Reply(250, "", hello(self.fqdn, self.peer))
+        return Reply(250, "", hello(self.fqdn, self.peer))
 
     async def smtp_NOOP(self, argument: str) -> Reply:  # noqa: ARG002 - a verb takes an argument
         """Do nothing; a parameter is ignored (section 4.1.1.9)."""
@@ -137,21 +134,10 @@ class ReceiveSession(WireSession):
             return replies.MUST_STARTTLS
         if not self._may_send_anonymously():
             return replies.NOT_AUTHENTICATED
-        path = _behind(argument, "FROM:")
-        if path is None:
-            return replies.INVALID_ARGUMENTS
-        try:
-            sender, rest = addresses.parse_path(path)
-            given = parameters.parse_parameters(rest)
-            parameters.check_mail_parameters(given, connector)
-        except addresses.AddressError:
-            return replies.INVALID_ADDRESS
-        except parameters.ParameterError as error:
-            return error.reply
-        if sender and "@" not in sender:
-            # RFC 5321 section 4.1.1.3: postmaster without a domain is a recipient only.
-            return replies.INVALID_ADDRESS
-        self.sender, self.mail_parameters = sender, given
+        sender = read_sender(argument, connector)
+        if isinstance(sender, Reply):
+            return sender
+        self.sender = sender
         self.dialogue = self.dialogue.sender_given()
         return replies.SENDER_OK
 
@@ -160,22 +146,12 @@ class ReceiveSession(WireSession):
         if (wrong := out_of_order("RCPT", self.dialogue.phase)) is not None:
             return wrong
         connector = self.here.connector
-        path = _behind(argument, "TO:")
-        if path is None:
-            return replies.INVALID_ARGUMENTS
-        try:
-            recipient, rest = addresses.parse_path(path)
-            given = parameters.parse_parameters(rest)
-            parameters.check_recipient_parameters(given, connector)
-        except addresses.AddressError:
-            return replies.INVALID_RECIPIENT
-        except parameters.ParameterError as error:
-            return error.reply
-        if not recipient:
-            return replies.INVALID_RECIPIENT
+        recipient = read_recipient(argument, connector)
+        if isinstance(recipient, Reply):
+            return recipient
         if len(self.recipients) >= connector.max_recipients_per_message:
             return replies.TOO_MANY_RECIPIENTS
-        self.recipients.append((recipient, given))
+        self.recipients.append(recipient)
         self.dialogue = self.dialogue.recipient_given()
         return replies.RECIPIENT_OK
 
@@ -211,10 +187,10 @@ class ReceiveSession(WireSession):
             server=self.here.server.name,
             connector=self.here.connector.name,
             session_id=self.id,
-            sender=self.sender,
-            recipients=tuple(recipient for recipient, _ in self.recipients),
-            mail_parameters=self.mail_parameters,
-            recipient_parameters=tuple(given for _, given in self.recipients),
+            sender=self.sender.address,
+            recipients=tuple(recipient.address for recipient in self.recipients),
+            mail_parameters=self.sender.parameters,
+            recipient_parameters=tuple(recipient.parameters for recipient in self.recipients),
             subject=None if subject is None else decoded_subject(subject),
             message_id=given,
             verb=self.dialogue.secured_by,
@@ -294,16 +270,9 @@ class ReceiveSession(WireSession):
         self.dialogue = self.dialogue.greeted()
 
     def _forget_transaction(self) -> None:
-        self.sender, self.mail_parameters, self.recipients = "", {}, []
+        self.sender, self.recipients = NULL_SENDER, []
 
 
 # aiosmtpd finds verbs by attribute name, so a hyphenated one needs setattr.
 # Guarded by the golden sessions.
 setattr(ReceiveSession, "smtp_X-ANONYMOUSTLS", ReceiveSession.anonymous_tls)
-
-
-def _behind(argument: str, keyword: str) -> str | None:
-    """Return what stands behind ``FROM:`` or ``TO:``, or None where that is missing."""
-    if argument[: len(keyword)].upper() != keyword:
-        return None
-    return argument[len(keyword) :]
