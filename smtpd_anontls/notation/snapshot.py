@@ -68,7 +68,9 @@ def take(path: Path, limit: int) -> Snapshot:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableFileError("is not a regular file")
-            content = file.read(limit + 1)
+            # No more than it holds: Python sets aside as much as is asked for.  What is added
+            # meanwhile leaves the stamp unsettled, and is read the next time.
+            content = file.read(min(limit, status.st_size) + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
