@@ -129,10 +129,10 @@ def list_connectors(common: Common, *, server: str | None) -> None:
         Column("Server"),
         Column("Name"),
         Column("Bindings", wraps=True),
-        Column("RemoteIPRanges", leaves=2),
+        Column("RemoteIPRanges", leaves=3),
         Column("AuthMechanism", wraps=True),
-        Column("TransportRole", leaves=1),
-        Column("Enabled"),
+        Column("TransportRole", leaves=2),
+        Column("Enabled", leaves=1),
     )
     table(columns, rows, marks={"no": "yellow"})
 

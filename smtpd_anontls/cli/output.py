@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _GAP = "  "
 # Columns whose words may wrap get no narrower than this, and sentences no narrower than that.
-_NARROWEST_COLUMN = 18
+_NARROWEST_COLUMN = 20
 _NARROWEST_SENTENCE = 24
 # What a table shows where there is nothing to show.
 NOTHING = "-"

@@ -191,7 +191,7 @@ def test_a_table_with_room_stands_in_lines(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_columns_leave_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least wanted first; what wraps gives way before the next one leaves."""
-    assert [shown_at(monkeypatch, width)[0] for width in (50, 45, 44, 34, 33)] == [
+    assert [shown_at(monkeypatch, width)[0] for width in (50, 47, 46, 36, 35)] == [
         "Id  Where       How        What",
         "Id  Where       How        What",
         "Id  Where       What",
@@ -202,7 +202,7 @@ def test_columns_leave_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_text_wraps_at_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on below itself."""
-    assert shown_at(monkeypatch, 34) == [
+    assert shown_at(monkeypatch, 36) == [
         "Id  Where       What",
         "1   here        a short text",
         "22  over there  many words that go",
