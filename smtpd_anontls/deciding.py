@@ -13,11 +13,12 @@ from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
 from smtpd_anontls.certificates.passwords import PasswordInEnvironment, PasswordInFile
 from smtpd_anontls.certificates.store import LocalComputerStore, StoreError, say_nothing
 from smtpd_anontls.directory.file import FileDirectory
+from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.flags import AuthMechanism, StartTlsCertificate
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection import anonymous_tls, starttls
 from smtpd_anontls.selection.fallback import reconsider
-from smtpd_anontls.selection.validity import expiry_warning
+from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings import values
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.flags import TransportRole
     from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.selection.validity import Moment
     from smtpd_anontls.settings.values import ServerSettings, Settings
     from smtpd_anontls.smtp.ports import ServerContext
 
+_OF_THE_DAY = {EventId.EXPIRES_SOON, EventId.STARTTLS_EXPIRES_SOON}
 _SELECTIONS = {TlsVerb.X_ANONYMOUSTLS: anonymous_tls.select, TlsVerb.STARTTLS: starttls.select}
 
 
@@ -200,26 +201,12 @@ async def select_at_start(
 
 
 async def warnings_of_the_day(
-    surroundings: Surroundings,
-    servers: Iterable[Server],
-    moment: Moment,
+    surroundings: Surroundings, servers: Iterable[Server], now: datetime
 ) -> list[PlacedEvent]:
     """Return events 12017 and 12018 that are due today, placed as at a start."""
-    servers = list(servers)
-    days = {server.name: server.expiry_warning_days for server in servers}
-    selections, _ = await select_at_start(surroundings, servers, moment)
-    events = [
-        place(draft, connector, selection)
-        for connector, selection in selections
-        if selection.certificate is not None
-        for draft in _due(selection, moment.now, days[selection.server])
-    ]
-    return list(dict.fromkeys(events))
-
-
-def _due(selection: Selection, now: datetime, warning_days: int) -> list[EventDraft]:
-    assert selection.certificate is not None
-    return expiry_warning(selection.verb, selection.certificate, now, warning_days=warning_days)
+    # A start writes them by the selections' own rules; the day asks for nothing else of it.
+    _, events = await select_at_start(surroundings, servers, Moment(now, at_start=True))
+    return [event for event in events if event.draft.event_id in _OF_THE_DAY]
 
 
 def place(draft: EventDraft, connector: ReceiveConnector, selection: Selection) -> PlacedEvent:

@@ -291,7 +291,7 @@ class Receiver:
             return
         self._warnings_due = now + _DAY
         servers = [each.server for each in self._live.settings.servers]
-        for event in await warnings_of_the_day(self.surroundings, servers, Moment(now)):
+        for event in await warnings_of_the_day(self.surroundings, servers, now):
             self._write_placed(event)
 
     # -- events
