@@ -138,19 +138,15 @@ def test_a_default_certificate_that_cannot_be_made(lab: Lab) -> None:
     assert str(lab.folder / "nowhere") in answer.stderr
 
 
-NOBODY = 65534
-
-
 @pytest.mark.slow
 def test_a_port_below_1024_without_the_right(lab: Lab) -> None:
-    """An ordinary user is told what would do; root becomes one for this."""
+    """Who lacks the right is told what would do; root gives it up for this."""
     config = lab.write(connector={"bindings": ["127.0.0.1:1"]}, settings={"capture": {"url": None}})
     use(lab, "event_log: {format: jsonl, path: '-'}")
     dropped: list[str] = []
     if os.geteuid() == 0:
-        dropped = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
-        for path in [*lab.folder.parents[:-2], lab.folder, *lab.folder.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        # root without this one capability is as powerless here, and still reads what it needs.
+        dropped = ["setpriv", "--bounding-set=-net_bind_service"]
     lowest = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     assert lowest > 1, "this machine lets everybody have every port"
     done = subprocess.run(

@@ -95,7 +95,7 @@ def test_certificates_of_a_real_server_are_understood(file: str, thumbprint: str
             b"-----BEGIN CERTIFICATE-----\n=A*\n-----END CERTIFICATE-----", "octets, ", id="PEM of no base64"
         ),
         pytest.param(b"hello", "5 octets, a truncated property record", id="text"),
-        pytest.param(THUMBPRINT[:-1].encode(), "39 octets, a truncated", id="39 digits"),
+        pytest.param(b"5" * 39, "39 octets, a truncated", id="39 digits"),
         pytest.param(b"\xe9" * 40, "40 octets, a truncated", id="no UTF-8"),
         pytest.param(
             NAME_RECORD, "no certificate among its property records", id="serialized without a certificate"
