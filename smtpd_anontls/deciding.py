@@ -5,6 +5,7 @@ A session, a start, ``check`` and ``explain`` all come through here, so they sho
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from smtpd_anontls.certificates.passwords import PasswordSource
+    from smtpd_anontls.directory.active_directory import ActiveDirectory
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.flags import TransportRole
@@ -34,15 +36,21 @@ if TYPE_CHECKING:
     from smtpd_anontls.settings.values import ServerSettings, Settings
     from smtpd_anontls.smtp.ports import ServerContext
 
+# Each verb's selection asks once, and once more where the store changed meanwhile.
+_QUESTIONS_OF_A_SESSION = 4
 _OF_THE_DAY = {EventId.EXPIRES_SOON, EventId.STARTTLS_EXPIRES_SOON}
 _SELECTIONS = {TlsVerb.X_ANONYMOUSTLS: anonymous_tls.select, TlsVerb.STARTTLS: starttls.select}
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the selections of one configuration ask: the directory, the store of each server, the TLS policy."""
+    """What the selections of one configuration ask: the directory, the store of each server, the TLS policy.
 
-    directory: FileDirectory
+    Whoever made it closes its directory with ``close_directory``.
+    """
+
+    directory_settings: values.FileDirectorySettings | values.LdapDirectorySettings
+    directory: FileDirectory | ActiveDirectory
     stores: Mapping[str, LocalComputerStore]
     tls: TlsPolicy
     ephemeral: EphemeralCertificates
@@ -54,11 +62,13 @@ class Surroundings:
         *,
         on_warning: Callable[[str], None],
         ephemeral: EphemeralCertificates | None = None,
+        directory: FileDirectory | ActiveDirectory | None = None,
     ) -> Surroundings:
-        """Return the surroundings that *settings* describe; nothing is read yet."""
+        """Return the surroundings that *settings* describe, with *directory* where there is one; nothing is read yet."""
         ephemeral = ephemeral or EphemeralCertificates()
         return cls(
-            FileDirectory(settings.directory.path, on_warning=on_warning),
+            settings.directory,
+            directory or directory_of(settings.directory, on_warning=on_warning),
             {
                 each.server.name: store_of(each, on_warning=on_warning, ephemeral=ephemeral)
                 for each in settings.servers
@@ -69,16 +79,28 @@ class Surroundings:
 
     def adapted_to(self, settings: Settings, *, on_warning: Callable[[str], None]) -> Surroundings:
         """Return the surroundings of changed *settings*; what did not move keeps what it has read."""
+        same = self.directory_settings == settings.directory
         # An ephemeral certificate lives as long as the process.
-        fresh = Surroundings.of(settings, on_warning=on_warning, ephemeral=self.ephemeral)
+        fresh = Surroundings.of(
+            settings,
+            on_warning=on_warning,
+            ephemeral=self.ephemeral,
+            directory=self.directory if same else None,
+        )
         known = list(self.stores.values())
         stores = {
             name: next((old for old in known if old.shows_the_same_as(store)), store)
             for name, store in fresh.stores.items()
         }
-        same = self.directory.path == fresh.directory.path
-        directory = self.directory if same else fresh.directory
-        return replace(fresh, directory=directory, stores=stores)
+        return replace(fresh, stores=stores)
+
+    @property
+    def longest_decision(self) -> float:
+        """Seconds after which a session that began to ask the directory no longer asks it."""
+        match self.directory_settings:
+            case values.LdapDirectorySettings(access):
+                return _QUESTIONS_OF_A_SESSION * (access.connect_timeout + access.search_timeout)
+        return 0.0
 
     def load(self, servers: Iterable[Server]) -> None:
         """Read every store, and the directory where a connector asks it; StoreError, DirectoryError say why not."""
@@ -136,6 +158,28 @@ class Surroundings:
         return selection
 
 
+def directory_of(
+    settings: values.FileDirectorySettings | values.LdapDirectorySettings,
+    *,
+    on_warning: Callable[[str], None] = say_nothing,
+) -> FileDirectory | ActiveDirectory:
+    """Return the directory that *settings* describe; nothing is read yet."""
+    match settings:
+        case values.FileDirectorySettings(path):
+            return FileDirectory(path, on_warning=on_warning)
+        case values.LdapDirectorySettings(access):
+            # Here, since ldap3 takes its time to load and most configurations do without.
+            from smtpd_anontls.directory.active_directory import ActiveDirectory  # noqa: PLC0415
+
+            return ActiveDirectory(access, on_warning=on_warning)
+
+
+async def close_directory(directory: FileDirectory | ActiveDirectory) -> None:
+    """Give back what the directory holds open; a thread may have to wait for a server."""
+    if not isinstance(directory, FileDirectory):
+        await asyncio.to_thread(directory.close)
+
+
 def store_of(
     settings: ServerSettings,
     *,
@@ -187,16 +231,23 @@ async def select_at_start(
     The events of X-ANONYMOUSTLS are written once for each server and transport role, those of
     STARTTLS once for each connector.
     """
-    selections: list[tuple[ReceiveConnector, Selection]] = []
-    events: list[PlacedEvent] = []
-    for server in servers:
-        for connector in server.connectors:
-            if not connector.enabled:
-                continue
-            for verb in TlsVerb:
-                selection = await surroundings.select(connector, server, verb, moment)
-                selections.append((connector, selection))
-                events.extend(place(draft, connector, selection) for draft in selection.events)
+    wanted = [
+        (connector, server, verb)
+        for server in servers
+        for connector in server.connectors
+        if connector.enabled
+        for verb in TlsVerb
+    ]
+    # Side by side they share what they ask of the directory: one that hangs costs its time-out once.
+    decided = await asyncio.gather(*(surroundings.select(*each, moment) for each in wanted))
+    selections = [
+        (connector, selection) for (connector, _, _), selection in zip(wanted, decided, strict=True)
+    ]
+    events = [
+        place(draft, connector, selection)
+        for connector, selection in selections
+        for draft in selection.events
+    ]
     return selections, list(dict.fromkeys(events))
 
 

@@ -18,6 +18,7 @@ from smtpd_anontls.deciding import store_of
 from smtpd_anontls.directory.file import ATTRIBUTE, DirectoryError, FileDirectory
 from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.scenarios import RECIPES, DirectoryEntry, Recipe
+from smtpd_anontls.settings.values import FileDirectorySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,8 @@ class ProvisioningError(Exception):
 async def provision(settings: Settings, *, now: datetime, on_made: Callable[[str], None]) -> None:
     """Make what the servers of *settings* need; *on_made* is told of each certificate that was made."""
     asking = [each for each in settings.servers if each.scenario is not None or each.default_certificate]
-    if not asking:
+    # With Active Directory no server asks for it: that is a mistake of the configuration.
+    if not asking or not isinstance(settings.directory, FileDirectorySettings):
         return
     directory = FileDirectory(settings.directory.path)
     for each in asking:

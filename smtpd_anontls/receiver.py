@@ -14,7 +14,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from smtpd_anontls.deciding import Surroundings, select_at_start, warnings_of_the_day
+from smtpd_anontls.deciding import Surroundings, close_directory, select_at_start, warnings_of_the_day
 from smtpd_anontls.domain.events import source_of
 from smtpd_anontls.domain.matching import Bound, NotTaken, match
 from smtpd_anontls.domain.records import EventRecord, TlsVerb
@@ -98,6 +98,9 @@ class Receiver:
         self._ports: dict[tuple[str, str, Binding], Binding] = {}
         self._watch: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
+        # Directories that a changed configuration no longer has, being closed.
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._no_sessions = asyncio.Event()
         self._stopping = False
         self._last_event_id = 0
         self._warnings_due = self.now() + _DAY
@@ -108,9 +111,10 @@ class Receiver:
         """Open everything, write the events of a start, and listen; one clear error where that cannot be."""
         settings = self._live.settings
         servers = [each.server for each in settings.servers]
-        await provision(settings, now=self.now(), on_made=self._on_made)
-        await asyncio.to_thread(self.surroundings.load, servers)
         async with contextlib.AsyncExitStack() as opened:
+            opened.push_async_callback(self._close_directories)
+            await provision(settings, now=self.now(), on_made=self._on_made)
+            await asyncio.to_thread(self.surroundings.load, servers)
             await self.journal.open()
             opened.push_async_callback(self.journal.close)
             await asyncio.to_thread(self.event_log.open)
@@ -229,9 +233,29 @@ class Receiver:
                 [each.server for each in settings.servers], on_failure=self._warn_of_binding
             )
             self._live.take(change)
+            if surroundings.directory is not self.surroundings.directory:
+                self._retire(self.surroundings)
             self.surroundings, self._bound, self._ports = surroundings, bound, ports
         for event in change.events:
             self._write_placed(event)
+
+    def _retire(self, surroundings: Surroundings) -> None:
+        """Close the directory of *surroundings* when no session can be asking it any more."""
+
+        async def close_later() -> None:
+            # Stopping is the other reason to close it, and there are no sessions then.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._no_sessions.wait(), surroundings.longest_decision)
+            await close_directory(surroundings.directory)
+
+        task = asyncio.create_task(close_later())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _close_directories(self) -> None:
+        self._no_sessions.set()
+        await close_directory(self.surroundings.directory)
+        await asyncio.gather(*self._retiring)
 
     def _warn_of_binding(self, error: ListenError) -> None:
         self._warn(f"{error}; until the next change or SIGHUP the connector goes without it")

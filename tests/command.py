@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from smtpd_anontls.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Json = dict[str, Any]
 
@@ -93,11 +93,15 @@ def run(*words: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = No
 
 
 def on_terminal(
-    *words: str | Path, columns: int = 80, question: str = "", answer: str = "", cwd: Path = ROOT
+    *words: str | Path,
+    columns: int = 80,
+    question: str = "",
+    answer: str | Callable[[], str] = "",
+    cwd: Path = ROOT,
 ) -> tuple[int, list[str]]:
     """Run the command on a terminal of so many columns; return its exit code and the lines that it showed.
 
-    *answer* is typed once it has asked its *question*.
+    *answer*, or what it returns, is typed once it has asked its *question*.
     """
     ours, theirs = pty.openpty()
     try:
@@ -111,14 +115,14 @@ def on_terminal(
             stderr=theirs,
         )
         os.close(theirs)
-        shown = _until_closed(ours, question.encode(), answer.encode())
+        shown = _until_closed(ours, question.encode(), answer)
     finally:
         os.close(ours)
     code = child.wait(PATIENCE)
     return code, _STYLE.sub("", shown).replace("\r\n", "\n").splitlines()
 
 
-def _until_closed(terminal: int, question: bytes, answer: bytes) -> str:
+def _until_closed(terminal: int, question: bytes, answer: str | Callable[[], str]) -> str:
     shown = b""
     while True:
         readable, _, _ = select.select([terminal], [], [], PATIENCE)
@@ -131,7 +135,7 @@ def _until_closed(terminal: int, question: bytes, answer: bytes) -> str:
             return shown.decode()
         shown += octets
         if question and question in shown:
-            os.write(terminal, answer)
+            os.write(terminal, (answer if isinstance(answer, str) else answer()).encode())
             question = b""
 
 

@@ -48,7 +48,7 @@ main.add_under(
     {
         "connector": "smtpd_anontls.cli.connectors:connector",
         "certificate": "smtpd_anontls.cli.certificates:certificate",
-        "transport-service": "smtpd_anontls.cli.certificates:transport_service",
+        "transport-service": "smtpd_anontls.cli.transport_service:transport_service",
     },
 )
 main.add_under(

@@ -23,6 +23,7 @@ from smtpd_anontls.cli.common import (
     common_options,
     store_error,
 )
+from smtpd_anontls.cli.directories import opened
 from smtpd_anontls.cli.groups import Command
 from smtpd_anontls.cli.output import diagnose, say, say_json, say_verbatim
 from smtpd_anontls.cli.stores import Place, document, server_option, services_of
@@ -186,8 +187,11 @@ def remove_certificate(common: Common, *, thumbprint: str, force: bool, server: 
 async def _removable(place: Place, common: Common, thumbprint: str, *, force: bool) -> StoreCertificate:
     """Return the certificate; where it is or may be an internal transport certificate the command ends."""
     found = await place.found(common, thumbprint)
-    for server in place.neighbours:
-        answer = await place.directory.internal_tls_certificate(server.name)
+    async with opened(place.settings) as directory:
+        answers = [
+            (server, await directory.internal_tls_certificate(server.name)) for server in place.neighbours
+        ]
+    for server, answer in answers:
         if isinstance(answer, Named) and answer.thumbprint == thumbprint:
             renewing = place.invocation(common, f"certificate renew {thumbprint}")
             raise CommandError(

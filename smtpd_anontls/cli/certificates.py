@@ -1,4 +1,4 @@
-"""``certificate`` and ``transport-service``: the local computer store, and what the directory names."""
+"""``certificate``: the local computer store of each server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ from smtpd_anontls.cli.common import (
     choose_server,
     common_options,
     program,
+    store_error,
+)
+from smtpd_anontls.cli.directories import (
+    directory_error,
+    is_active_directory,
+    name_certificate,
 )
 from smtpd_anontls.cli.groups import Command, CommandGroup, OneOf
 from smtpd_anontls.cli.output import (
-    NOTHING,
     Column,
     diagnose,
     say,
@@ -32,14 +37,15 @@ from smtpd_anontls.cli.output import (
     say_verbatim,
     table,
 )
-from smtpd_anontls.cli.stores import Place, document, server_option, services_of
-from smtpd_anontls.directory.file import DirectoryError, FileDirectory
+from smtpd_anontls.cli.stores import Current, Place, document, server_option, services_of
+from smtpd_anontls.directory.file import ATTRIBUTE, DirectoryError
 from smtpd_anontls.domain.certificate import KeyState, normalized_thumbprint
 from smtpd_anontls.domain.instants import rfc3339_seconds
 from smtpd_anontls.provisioning import DEFAULT_SERVICES, names_of
 from smtpd_anontls.selection.outcome import certificate_json
 
 if TYPE_CHECKING:
+    from smtpd_anontls.cli.directories import Saved
     from smtpd_anontls.domain.certificate import StoreCertificate
     from smtpd_anontls.domain.connectors import Server
 
@@ -162,38 +168,64 @@ def enable_certificate(
         plain = normalized_thumbprint(thumbprint)
     except ValueError as error:
         raise CommandError(str(error), ExitCode.BAD_USAGE) from error
-    found, current = asyncio.run(place.found_and_current(common, plain))
-    replace = _SMTP in wanted and (force or current is None or current == found or _confirm(current, found))
+    settings, name = loaded.settings, place.server.name
+    found = asyncio.run(place.found(common, plain))
+    current, replace, saved = Current(), False, None
     try:
+        if _SMTP in wanted:
+            current = asyncio.run(place.current())
+            replace = force or _may_replace(current, found)
         enabled = enable(place.folder, plain, wanted)
         if replace:
-            place.directory.set_internal_tls_certificate(place.server.name, plain)
-    except (StoreError, DirectoryError) as error:
-        raise CommandError(str(error), ExitCode.UNREACHABLE) from error
+            naming = name_certificate(settings, name, found.certificate, before=current.octets)
+            saved = asyncio.run(naming)
+    except StoreError as error:
+        raise store_error(error) from error
+    except DirectoryError as error:
+        raise directory_error(error) from error
     if common.as_json:
-        say_json({"thumbprint": plain, "services": sorted(enabled), "directory_written": replace})
+        shown = {"thumbprint": plain, "services": sorted(enabled), "directory_written": replace}
+        say_json(shown | _backup_json(saved) if is_active_directory(settings) else shown)
         return
     say(f"{plain} is enabled for {', '.join(sorted(enabled)) or 'no service'}.")
     if replace:
-        say(f"msExchServerInternalTLSCert of {place.server.name} names it now; the next session presents it.")
-    elif _SMTP in wanted and current is not None:
-        kept = current.certificate.thumbprint
-        say(f"msExchServerInternalTLSCert of {place.server.name} names {kept}, as before.")
+        where = name if saved is None else saved.dn
+        say(f"{ATTRIBUTE} of {where} names it now; the next session presents it.")
+    elif current.thumbprint is not None:
+        say(f"{ATTRIBUTE} of {name} names {current.thumbprint}, as before.")
+    if saved is not None:
+        saved.say_how_to_restore(common)
 
 
-def _confirm(current: StoreCertificate, new: StoreCertificate) -> bool:
-    """Ask what Enable-ExchangeCertificate asks; without a terminal the question cannot be put."""
+def _backup_json(saved: Saved | None) -> dict[str, object]:
+    """Return what is known of a write to Active Directory, which does not happen where the value is right already."""
+    return {
+        "directory_written": saved is not None,
+        "backup": None if saved is None else str(saved.backup),
+    }
+
+
+def _may_replace(current: Current, new: StoreCertificate) -> bool:
+    """Whether the directory may name *new*: it names nothing, or that already, or somebody says so."""
+    if current.certificate == new or (current.certificate is None and current.octets is None):
+        return True
+    thumbprint = current.thumbprint or "what is not understood"
+    remark = "not in this store" if current.certificate is None else _expires(current.certificate)
+    # What Enable-ExchangeCertificate asks; without a terminal the question cannot be put.
     if not sys.stdin.isatty():
         raise CommandError(
-            f"{current.certificate.thumbprint} is the current default SMTP certificate; "
+            f"{thumbprint} is the current default SMTP certificate; "
             "say --force to replace it where nobody can be asked",
             ExitCode.BAD_USAGE,
         )
     diagnose("Overwrite the existing default SMTP certificate?")
-    for label, one in (("Current certificate", current), ("Replace it with certificate", new)):
-        expires = rfc3339_seconds(one.certificate.not_after)
-        diagnose(f"  {label}: {one.certificate.thumbprint} (expires {expires})")
+    diagnose(f"  Current certificate: {thumbprint} ({remark})")
+    diagnose(f"  Replace it with certificate: {new.certificate.thumbprint} ({_expires(new)})")
     return click.confirm("Replace it?", default=True, err=True)
+
+
+def _expires(one: StoreCertificate) -> str:
+    return f"expires {rfc3339_seconds(one.certificate.not_after)}"
 
 
 for _command in (
@@ -205,46 +237,3 @@ for _command in (
     remove_certificate,
 ):
     certificate.add_command(_command)
-
-
-@click.group("transport-service", cls=CommandGroup, short_help="What the directory says of each server.")
-def transport_service() -> None:
-    """Show what the directory says of the servers (Get-TransportService)."""
-
-
-@transport_service.command("show", cls=Command)
-@server_option
-@common_options
-def show_transport_service(common: Common, *, server: str | None) -> None:
-    """Show msExchServerInternalTLSCert of each server as it is found."""
-    loaded = common.load()
-    servers = [choose_server(loaded, server)] if server else [each.server for each in loaded.settings.servers]
-    directory = FileDirectory(loaded.settings.directory.path)
-
-    async def ask() -> list[dict[str, object]]:
-        return [(await directory.show(owner.name)).as_json() for owner in servers]
-
-    objects = asyncio.run(ask())
-    if common.as_json:
-        say_json(objects)
-        return
-    rows = [
-        (
-            str(each["server"]),
-            str(each["thumbprint"] or NOTHING),
-            str(each["reason"] or ("readable" if each["thumbprint"] else "not set")),
-            str(each["value_form"] or NOTHING),
-            str(each["friendly_name"] or NOTHING),
-            str(each["dn"]),
-        )
-        for each in objects
-    ]
-    columns = (
-        Column("Server"),
-        Column("InternalTransportCertificateThumbprint"),
-        Column("State", wraps=True),
-        Column("Form", leaves=1),
-        Column("Friendly name", leaves=2),
-        Column("Object", leaves=3),
-    )
-    table(columns, rows)

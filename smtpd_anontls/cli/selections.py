@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from smtpd_anontls.cli.common import (
     common_options,
     store_error,
 )
+from smtpd_anontls.cli.directories import is_active_directory
 from smtpd_anontls.cli.groups import Command, OneOf
 from smtpd_anontls.cli.output import NOTHING, Column, diagnose, say, say_json, table
-from smtpd_anontls.deciding import Surroundings, select_at_start
+from smtpd_anontls.deciding import Surroundings, close_directory, select_at_start
 from smtpd_anontls.directory.file import DirectoryError
 from smtpd_anontls.domain.endpoints import Binding, parse_address
 from smtpd_anontls.domain.events import CATALOGUE
@@ -32,8 +34,10 @@ from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.selection.validity import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
+    from smtpd_anontls.deciding import PlacedEvent
+    from smtpd_anontls.directory.server_object import ServerObject
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import Loaded
@@ -50,7 +54,16 @@ def check(common: Common) -> None:
     surroundings = surroundings_of(loaded)
     servers = [each.server for each in loaded.settings.servers]
     now = datetime.now(UTC)
-    selections, events = asyncio.run(select_at_start(surroundings, servers, Moment(now, at_start=True)))
+
+    async def run() -> tuple[
+        tuple[list[tuple[ReceiveConnector, Selection]], list[PlacedEvent]], list[ServerObject]
+    ]:
+        async with closing(surroundings):
+            started = await select_at_start(surroundings, servers, Moment(now, at_start=True))
+            shown = (surroundings.directory.show(each.name) for each in servers)
+            return started, list(await asyncio.gather(*shown))
+
+    (selections, events), objects = asyncio.run(run())
     problems = [
         why for connector, selection in selections if (why := problem(selection, connector)) is not None
     ]
@@ -60,11 +73,15 @@ def check(common: Common) -> None:
                 "ok": not problems,
                 "selections": [selection.as_json() for _, selection in selections],
                 "problems": problems,
+                "directory": _directory_json(loaded, objects),
             },
         )
     else:
         selection_table(selections)
         say()
+        if is_active_directory(loaded.settings):
+            for each in objects:
+                say(each.source or each.reason or "", label=f"directory, {each.server}: ")
         for event in events:
             kind = CATALOGUE[event.draft.event_id]
             where = event.server if event.connector is None else f"{event.server}: {event.connector}"
@@ -109,9 +126,12 @@ def explain(
     moment = Moment(at or datetime.now(UTC), at_start=startup)
 
     async def run() -> list[Selection]:
-        return [
-            await surroundings.select(each, owner, which, moment) for owner, each in chosen for which in verbs
-        ]
+        async with closing(surroundings):
+            return [
+                await surroundings.select(each, owner, which, moment)
+                for owner, each in chosen
+                for which in verbs
+            ]
 
     selections = asyncio.run(run())
     if common.as_json:
@@ -120,6 +140,21 @@ def explain(
     for selection in selections:
         show_selection(selection)
         say()
+
+
+def _directory_json(loaded: Loaded, objects: Iterable[ServerObject]) -> dict[str, object]:
+    """Return which directory was asked, and what it says of each server."""
+    kind = "ldap" if is_active_directory(loaded.settings) else "file"
+    return {"type": kind, "servers": [{**each.as_json(), "source": each.source} for each in objects]}
+
+
+@asynccontextmanager
+async def closing(surroundings: Surroundings) -> AsyncIterator[None]:
+    """Close the directory when the block ends."""
+    try:
+        yield
+    finally:
+        await close_directory(surroundings.directory)
 
 
 def surroundings_of(loaded: Loaded) -> Surroundings:

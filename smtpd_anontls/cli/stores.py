@@ -11,10 +11,11 @@ import click
 from smtpd_anontls.certificates.services import known_service
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import CommandError, ExitCode, store_error
+from smtpd_anontls.cli.directories import opened
 from smtpd_anontls.cli.output import diagnose
 from smtpd_anontls.deciding import store_of
 from smtpd_anontls.directory.file import FileDirectory
-from smtpd_anontls.domain.directory_value import Named
+from smtpd_anontls.domain.directory_value import Named, Unset, decode
 from smtpd_anontls.selection.outcome import certificate_json
 
 if TYPE_CHECKING:
@@ -25,19 +26,28 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.certificate import StoreCertificate
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.directory_value import Answer
-    from smtpd_anontls.settings.values import Loaded
+    from smtpd_anontls.settings.values import Loaded, Settings
 
 server_option = click.option("--server", metavar="NAME", help="Which server; needed where there are several.")
 
 
 @dataclass(frozen=True, slots=True)
+class Current:
+    """What the directory names before a command replaces it, from one reading."""
+
+    thumbprint: str | None = None  # None: nothing, or what is not understood.
+    certificate: StoreCertificate | None = None  # None: the store does not hold it.
+    octets: bytes | None = None  # What Active Directory holds; None: nothing, or the directory is a file.
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """A server's store and the directory."""
+    """A server's store, and the settings that say where the directory is."""
 
     server: Server
     folder: Path
     store: LocalComputerStore
-    directory: FileDirectory
+    settings: Settings
     neighbours: tuple[Server, ...]  # All servers with the same store, this one among them.
     is_only_server: bool
 
@@ -45,13 +55,13 @@ class Place:
     def of(cls, loaded: Loaded, server: Server) -> Place:
         """Return the place of *server*; nothing is read yet."""
         every = loaded.settings.servers
-        settings = next(each for each in every if each.server == server)
-        folder = settings.certificate_store
+        own = next(each for each in every if each.server == server)
+        folder = own.certificate_store
         return cls(
             server,
             folder,
-            store_of(settings, on_warning=_warn),
-            FileDirectory(loaded.settings.directory.path, on_warning=_warn),
+            store_of(own, on_warning=_warn),
+            loaded.settings,
             tuple(each.server for each in every if each.certificate_store == folder),
             len(every) == 1,
         )
@@ -63,7 +73,8 @@ class Place:
 
     async def named(self) -> Answer:
         """Return what the directory says of the server."""
-        return await self.directory.internal_tls_certificate(self.server.name)
+        async with opened(self.settings) as directory:
+            return await directory.internal_tls_certificate(self.server.name)
 
     async def held_and_named(self) -> tuple[list[StoreCertificate], str | None]:
         """Return the certificates of the store, and the thumbprint that the directory names."""
@@ -83,12 +94,18 @@ class Place:
             )
         return found
 
-    async def found_and_current(
-        self, common: Common, thumbprint: str
-    ) -> tuple[StoreCertificate, StoreCertificate | None]:
-        """Return the certificate, and the internal transport certificate where the store holds it."""
-        found, answer = await self.found(common, thumbprint), await self.named()
-        return found, await self.store.find(answer.thumbprint) if isinstance(answer, Named) else None
+    async def current(self) -> Current:
+        """Return what the directory names, for a command that replaces it; DirectoryError where it cannot be read."""
+        octets = None
+        async with opened(self.settings) as directory:
+            if isinstance(directory, FileDirectory):
+                answer = await directory.internal_tls_certificate(self.server.name)
+            else:
+                octets = await directory.value(self.server.name)
+                answer = Unset() if octets is None else decode(octets)
+        if not isinstance(answer, Named):
+            return Current(octets=octets)
+        return Current(answer.thumbprint, await self.store.find(answer.thumbprint), octets)
 
     def _load(self) -> None:
         try:

@@ -57,6 +57,10 @@ class DirectoryError(Exception):
     """The directory cannot be read or written; one line says what and what would do."""
 
 
+class ChangedInBetweenError(DirectoryError):
+    """The value is another one than was expected, so nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """A server object: its key in the file, the name that it spells, and its attribute."""

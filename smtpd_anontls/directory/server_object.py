@@ -18,10 +18,11 @@ class ServerObject:
     server: str
     dn: str
     readable: bool
-    reason: str | None = None  # Only where it is not readable.
+    reason: str | None = None  # Why it is not readable; or what else it can mean that nothing is set.
     value_form: ValueForm | None = None
     thumbprint: str | None = None
     friendly_name: str | None = None
+    source: str | None = None  # Which server answered, how it was bound, how long it took.
 
     @classmethod
     def of(cls, server: str, dn: str, answer: Answer) -> ServerObject:
@@ -37,7 +38,7 @@ class ServerObject:
                 thumbprint=answer.thumbprint,
                 friendly_name=answer.friendly_name,
             )
-        return cls(server, dn, readable=True)
+        return cls(server, dn, readable=True, reason=answer.note or None)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `transport-service show --json` prints."""

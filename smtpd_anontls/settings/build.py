@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.domain.tls_policy import TlsPolicy
+from smtpd_anontls.settings.directory_shape import directory_settings_of
 from smtpd_anontls.settings.shape import NotYetHonoured, Shape
 from smtpd_anontls.settings.shapes import EventFormat, server_of
 from smtpd_anontls.settings.values import (
     CaptureSettings,
-    FileDirectorySettings,
     FileSink,
     PasswordInEnvironment,
     PasswordInFile,
@@ -22,6 +22,7 @@ from smtpd_anontls.settings.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from smtpd_anontls.settings.document import Document, Keys
     from smtpd_anontls.settings.shapes import (
@@ -46,7 +47,7 @@ def settings_of(document: Document, shape: ConfigShape, machine_fqdn: str) -> Se
             _server(document, ("servers", position), server, machine_fqdn)
             for position, server in enumerate(shape.servers)
         ),
-        directory=FileDirectorySettings(document.absolute(("directory", "path"), shape.directory.path)),
+        directory=directory_settings_of(document, shape.directory),
         event_log=tuple(
             _sink(document, _event_log_place(document, position), sink)
             for position, sink in enumerate(shape.event_log)
@@ -57,6 +58,7 @@ def settings_of(document: Document, shape: ConfigShape, machine_fqdn: str) -> Se
         if protocol_log is None
         else document.absolute(("protocol_log", "path"), protocol_log),
         web_bind=shape.web.bind,
+        state_folder=_state_folder(document, shape.capture),
     )
 
 
@@ -125,3 +127,9 @@ def _capture(document: Document, shape: CaptureShape) -> CaptureSettings:
         url = _SQLITE + str(document.absolute(("capture", "url"), url.removeprefix(_SQLITE)))
     kept = shape.retention
     return CaptureSettings(url, Retention() if kept is None else Retention(**kept.model_dump()))
+
+
+def _state_folder(document: Document, shape: CaptureShape) -> Path:
+    if shape.url is None:
+        return document.absolute((), "../var")
+    return document.absolute(("capture", "url"), shape.url.removeprefix(_SQLITE)).parent

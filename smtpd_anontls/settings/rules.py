@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from smtpd_anontls.domain.connector_rules import connector_violations, server_violations
 from smtpd_anontls.settings.connector_shape import ConnectorShape, connector_of
+from smtpd_anontls.settings.directory_shape import DirectoryShape, DirectoryType
 from smtpd_anontls.settings.parsers import Mistake
 from smtpd_anontls.settings.shapes import ServerShape, TlsShape, server_of
 from smtpd_anontls.settings.validate import misspelt
@@ -121,6 +122,25 @@ def mistakes_between(
     yield from _server_names(servers)
     yield from _shared_bindings(servers)
     yield from _tls_range(document, found)
+    yield from _provisioning(document, found)
+
+
+def _provisioning(document: Document, found: Sequence[Mistake]) -> Iterator[Mistake]:
+    """Yield what would have to be written to a directory that nothing but a command writes to."""
+    directory = document.content.get("directory")
+    if not isinstance(directory, dict) or "type" in _failed(("directory",), found, DirectoryShape):
+        return
+    kind = directory.get("type")
+    if not isinstance(kind, str) or kind.casefold() != DirectoryType.LDAP.value:
+        return
+    for path, content in _mappings(("servers",), document.content.get("servers")):
+        for key, nothing in (("scenario", "null"), ("default_certificate", "false")):
+            if content.get(key):
+                yield Mistake(
+                    (*path, key),
+                    "makes a directory entry at start, and with directory.type ldap nothing is written by "
+                    f"itself; write {nothing}, and use certificate new and certificate enable",
+                )
 
 
 def _server_names(servers: Sequence[ReadServer]) -> Iterator[Mistake]:

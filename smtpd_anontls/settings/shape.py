@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
+from pydantic import BaseModel, ConfigDict, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from smtpd_anontls.settings.parsers import Mistake, Mistakes
+from smtpd_anontls.settings.parsers import Mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from smtpd_anontls.settings.parsers import Mistake
 
 MISTAKES = "mistakes"
 
@@ -52,16 +54,3 @@ class Shape(BaseModel):
 
 
 ShapeType = TypeVar("ShapeType", bound=Shape)
-
-
-def not_supported_yet(key: str, later: tuple[str, ...], supported: str) -> BeforeValidator:
-    """Refuse a section whose *key* names something to come, without a word on its other keys."""
-
-    def refuse(section: Any) -> Any:
-        chosen = section.get(key) if isinstance(section, dict) else None
-        if isinstance(chosen, str) and chosen.casefold() in later:
-            wrong = f"{chosen.casefold()} is not supported yet; use {supported}"
-            raise Mistakes([Mistake((key,), wrong)])
-        return section
-
-    return BeforeValidator(says(refuse))

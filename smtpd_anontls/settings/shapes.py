@@ -1,6 +1,7 @@
 """The shape of the configuration: every key with its type, its default and its meaning.
 
-The keys of a Receive connector stand in ``connector_shape``, all others here.  The configuration
+The keys of a Receive connector stand in ``connector_shape``, those of the directory in
+``directory_shape``, all others here.  The configuration
 reference is made from these models.  What a model cannot say, because it lies between two keys,
 is in ``rules``.
 """
@@ -20,6 +21,7 @@ from smtpd_anontls.domain.scenarios import Scenario
 from smtpd_anontls.domain.syslog_address import SyslogAddress
 from smtpd_anontls.domain.tls_policy import TlsVersion
 from smtpd_anontls.settings.connector_shape import ConnectorShape, connector_of
+from smtpd_anontls.settings.directory_shape import DirectoryShape
 from smtpd_anontls.settings.parsers import (
     Mistake,
     WrongValueError,
@@ -37,7 +39,7 @@ from smtpd_anontls.settings.parsers import (
     some_text,
     whole_number,
 )
-from smtpd_anontls.settings.shape import NotYetHonoured, Shape, mistakes_error, not_supported_yet, read_by
+from smtpd_anontls.settings.shape import NotYetHonoured, Shape, mistakes_error, read_by
 
 
 class PasswordShape(Shape):
@@ -99,10 +101,6 @@ class ServerShape(Shape):
     connectors: list[ConnectorShape] = Field([], description="Its Receive connectors.")
 
 
-class _DirectoryType(Enum):
-    FILE = "file"
-
-
 class EventFormat(Enum):
     """How events are written."""
 
@@ -131,17 +129,6 @@ def _capture_url(value: Any) -> str:
     if rest in ("/", "/:memory:") or "?" in rest:
         raise WrongValueError("names no file; write sqlite:///path, or null to keep nothing")
     return url
-
-
-class DirectoryShape(Shape):
-    """Where msExchServerInternalTLSCert is read."""
-
-    type: Annotated[_DirectoryType, read_by(enumeration(_DirectoryType))] = Field(
-        default=_DirectoryType.FILE, description="file: the embedded directory."
-    )
-    path: Annotated[str, read_by(some_text)] = Field(
-        default="directory.yaml", description="File of the embedded directory."
-    )
 
 
 class EventSinkShape(Shape):
@@ -283,7 +270,7 @@ class ConfigShape(Shape):
     servers: Annotated[list[ServerShape], Field(min_length=1)] = Field(
         description="The Exchange servers that this process stands for."
     )
-    directory: Annotated[DirectoryShape, not_supported_yet("type", ("ldap",), "file")] = Field(
+    directory: DirectoryShape = Field(
         default=DirectoryShape(), description="Where msExchServerInternalTLSCert is read."
     )
     event_log: Annotated[

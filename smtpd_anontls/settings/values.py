@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.connector_rules import Violation
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.endpoints import Binding
+    from smtpd_anontls.domain.ldap_access import LdapAccess
     from smtpd_anontls.domain.retention import Retention
     from smtpd_anontls.domain.scenarios import Scenario
     from smtpd_anontls.domain.syslog_address import SyslogAddress
@@ -51,6 +52,13 @@ class FileDirectorySettings:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class LdapDirectorySettings:
+    """Active Directory, or AD LDS."""
+
+    access: LdapAccess
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSink:
     """Events go to a file, a line each."""
@@ -86,12 +94,13 @@ class Settings:
     path: Path | None  # The file; None: the built-in default.
     text_name: str  # The file as messages name it.
     servers: tuple[ServerSettings, ...]
-    directory: FileDirectorySettings
+    directory: FileDirectorySettings | LdapDirectorySettings
     event_log: tuple[EventSink, ...]
     capture: CaptureSettings
     tls: TlsPolicy
     protocol_log: Path | None
     web_bind: Binding | None
+    state_folder: Path  # Where the journal is; without one, where it would be by default.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,20 @@
-"""Fixtures of the component tests; ``tests.lab`` says how to run a receiver with them."""
+"""Fixtures of the component tests.
 
+``tests.lab`` says how to run a receiver, ``tests.samba`` a domain controller, ``asking`` OpenLDAP servers.
+"""
+
+from tests.components.asking import directory_of, other_slapd, slapd, steady_slapd
 from tests.lab import lab, pki
+from tests.samba import domain_controller, kerberos, running_domain_controller
 
-__all__ = ["lab", "pki"]
+__all__ = [
+    "directory_of",
+    "domain_controller",
+    "kerberos",
+    "lab",
+    "other_slapd",
+    "pki",
+    "running_domain_controller",
+    "slapd",
+    "steady_slapd",
+]

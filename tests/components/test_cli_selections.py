@@ -69,10 +69,13 @@ def test_check_for_programs(lab: Lab) -> None:
     document = answer.document
 
     assert (answer.code, answer.stderr) == (0, "")
-    assert set(document) == {"ok", "selections", "problems"}
+    assert set(document) == {"ok", "selections", "problems", "directory"}
     assert (document["ok"], document["problems"]) == (True, [])
     assert [set(each) for each in document["selections"]] == [SELECTION_KEYS] * 2
     assert [set(each["certificate"]) for each in document["selections"]] == [CERTIFICATE_KEYS] * 2
+    (shown,) = document["directory"]["servers"]
+    assert (document["directory"]["type"], shown["server"], shown["source"]) == ("file", SERVER, None)
+    assert shown["thumbprint"] == lab.certificate("internal").thumbprint
 
 
 NOT_WELL = [

@@ -23,6 +23,7 @@ from smtpd_anontls.domain.scenarios import Scenario
 from smtpd_anontls.provisioning import ProvisioningError, provision
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.load import load_config
+from smtpd_anontls.settings.values import FileDirectorySettings
 
 if TYPE_CHECKING:
     from smtpd_anontls.selection.outcome import Selection
@@ -293,11 +294,11 @@ async def test_what_a_person_has_put_there_stays(gallery: Settings, tmp_path: Pa
     (healthy.certificate_store / "own.pem").write_bytes(own.certificate_pem + own.key_pem)
     (not_set,) = [each for each in gallery.servers if each.scenario is Scenario.NOT_SET]
     (held,) = await LocalComputerStore(not_set.certificate_store).all()
-    directory = FileDirectory(gallery.directory.path)
+    assert isinstance(gallery.directory, FileDirectorySettings)
+    file = gallery.directory.path
+    directory = FileDirectory(file)
     directory.set_internal_tls_certificate("not-set", held.certificate.thumbprint)
-    gallery.directory.path.write_text(
-        gallery.directory.path.read_text() + "other: {readable: false}  # mine\n"
-    )
+    file.write_text(file.read_text() + "other: {readable: false}  # mine\n")
     before = files_in(tmp_path)
 
     assert await made(gallery) == []
@@ -310,7 +311,7 @@ async def test_what_a_person_has_put_there_stays(gallery: Settings, tmp_path: Pa
     after = files_in(healthy.certificate_store)
     assert after["notes.txt"][1] == b"mine"
     assert after["own.pem"][1] == own.certificate_pem + own.key_pem
-    assert "other: {readable: false}  # mine\n" in gallery.directory.path.read_text()
+    assert "other: {readable: false}  # mine\n" in file.read_text()
 
 
 @pytest.mark.slow

@@ -23,7 +23,13 @@ from smtpd_anontls.domain.syslog_address import SyslogAddress, SyslogTransport
 from smtpd_anontls.domain.tls_policy import TlsPolicy, TlsVersion
 from smtpd_anontls.settings.connector_shape import ConnectorShape
 from smtpd_anontls.settings.load import Loaded, load_config
-from smtpd_anontls.settings.values import FileSink, PasswordInEnvironment, PasswordInFile, SyslogSink
+from smtpd_anontls.settings.values import (
+    FileDirectorySettings,
+    FileSink,
+    PasswordInEnvironment,
+    PasswordInFile,
+    SyslogSink,
+)
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
@@ -74,7 +80,7 @@ def test_the_default_configuration_is_one_server_with_one_connector() -> None:
     assert connector.max_inbound_connection_per_source is None
     assert connector.max_inbound_connection_percentage_per_source == 100
     assert float(connector.tarpit_interval) == 0
-    assert settings.directory.path == SHIPPED / "directory.yaml"
+    assert settings.directory == FileDirectorySettings(SHIPPED / "directory.yaml")
     (sink,) = settings.event_log
     assert isinstance(sink, FileSink)
     assert sink.path == SHIPPED.parent / "var" / "application.jsonl"
@@ -284,7 +290,7 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
     assert server.server.expiry_warning_days == 30
     assert server.certificate_store == tmp_path / "certs"
     assert (server.scenario, server.default_certificate) == (None, False)
-    assert settings.directory.path == tmp_path / "config" / "directory.yaml"
+    assert settings.directory == FileDirectorySettings(tmp_path / "config" / "directory.yaml")
     assert settings.event_log == (
         FileSink(format="jsonl", path=tmp_path / "var" / "application.jsonl", max_size=100 * 1024**2, keep=5),
     )
@@ -322,7 +328,7 @@ tls: {minimum: tlsv1, maximum: TLSv1.3, ciphers: ALL, handshake_timeout: 00:00:0
 
     assert settings.servers[0].certificate_store == Path("/certs")
     assert settings.servers[0].scenario is Scenario.EXPIRED
-    assert settings.directory.path == tmp_path / "config" / "other.yaml"
+    assert settings.directory == FileDirectorySettings(tmp_path / "config" / "other.yaml")
     assert settings.event_log == (
         FileSink(format="jsonl", path=None, max_size=100 * 1024**2, keep=5),
         FileSink(format="jsonl", path=tmp_path / "config" / "events.jsonl", max_size=1024, keep=0),

@@ -8,7 +8,7 @@ import pytest
 
 from smtpd_anontls.domain.flags import AuthMechanism
 from smtpd_anontls.settings.load import ConfigError, Loaded, load_config
-from smtpd_anontls.settings.values import FileSink
+from smtpd_anontls.settings.values import FileDirectorySettings, FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ def test_paths_begin_where_they_are_written(
     (sink,) = moved.event_log
     assert isinstance(sink, FileSink)
     assert sink.path == elsewhere / "events.jsonl"
-    assert moved.directory.path == tmp_path / "directory.yaml"
+    assert moved.directory == FileDirectorySettings(tmp_path / "directory.yaml")
 
 
 MISTAKES = [

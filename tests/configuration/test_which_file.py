@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from smtpd_anontls.settings.load import ConfigError, editable_config, load_config
+from smtpd_anontls.settings.values import FileDirectorySettings
 
 SHIPPED = Path(__file__).parents[2] / "config" / "receive.yaml"
 
@@ -28,7 +29,7 @@ def test_the_built_in_default_keeps_its_state_in_the_users_state_folder(empty: P
     assert (loaded.warnings, loaded.findings) == ((), ())
     assert (settings.path, settings.text_name) == (None, "built-in default")
     assert settings.servers[0].certificate_store == state / "smtpd-anontls" / "certs"
-    assert settings.directory.path == state / "smtpd-anontls" / "config" / "directory.yaml"
+    assert settings.directory == FileDirectorySettings(state / "smtpd-anontls" / "config" / "directory.yaml")
     assert settings.capture.url == f"sqlite:///{state}/smtpd-anontls/var/capture.db"
     assert not state.exists()
 
