@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from smtpd_anontls.certificates.contexts import check_ciphers
 from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
 from smtpd_anontls.certificates.passwords import PasswordInEnvironment, PasswordInFile
 from smtpd_anontls.certificates.store import LocalComputerStore, StoreError, say_nothing
@@ -21,6 +22,7 @@ from smtpd_anontls.selection import anonymous_tls, starttls
 from smtpd_anontls.selection.fallback import reconsider
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings import values
+from smtpd_anontls.settings.document import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
 _QUESTIONS_OF_A_SESSION = 4
 _OF_THE_DAY = {EventId.EXPIRES_SOON, EventId.STARTTLS_EXPIRES_SOON}
 _SELECTIONS = {TlsVerb.X_ANONYMOUSTLS: anonymous_tls.select, TlsVerb.STARTTLS: starttls.select}
+
+
+def refuse_useless_ciphers(settings: Settings) -> None:
+    """Raise ConfigError where no handshake could come of the cipher string, which only OpenSSL can tell."""
+    if (why := check_ciphers(settings.tls)) is not None:
+        raise ConfigError([f"{settings.text_name}: tls.ciphers: {why}"])
 
 
 @dataclass(frozen=True, slots=True)

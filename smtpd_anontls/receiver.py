@@ -14,7 +14,13 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from smtpd_anontls.deciding import Surroundings, close_directory, select_at_start, warnings_of_the_day
+from smtpd_anontls.deciding import (
+    Surroundings,
+    close_directory,
+    refuse_useless_ciphers,
+    select_at_start,
+    warnings_of_the_day,
+)
 from smtpd_anontls.domain.events import source_of
 from smtpd_anontls.domain.matching import Bound, NotTaken, match
 from smtpd_anontls.domain.records import EventRecord, TlsVerb
@@ -113,6 +119,7 @@ class Receiver:
         servers = [each.server for each in settings.servers]
         async with contextlib.AsyncExitStack() as opened:
             opened.push_async_callback(self._close_directories)
+            refuse_useless_ciphers(settings)
             await provision(settings, now=self.now(), on_made=self._on_made)
             await asyncio.to_thread(self.surroundings.load, servers)
             await self.journal.open()

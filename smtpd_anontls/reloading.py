@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.deciding import PlacedEvent
+from smtpd_anontls.deciding import PlacedEvent, refuse_useless_ciphers
 from smtpd_anontls.domain.events import CATALOGUE, EventDraft, EventId
 from smtpd_anontls.domain.flags import TransportRole
 from smtpd_anontls.notation.snapshot import Snapshot, UnreadableFileError, stamp_of, take
@@ -75,7 +75,9 @@ class LiveSettings:
             if self._read_again is None or not (force or _differ(self._snapshot, found)):
                 return Change(found, noted=self._noted)
             try:
-                return self._change(self._read_again(), found)
+                loaded = self._read_again()
+                refuse_useless_ciphers(loaded.settings)
+                return self._change(loaded, found)
             except ConfigError as error:
                 if _is_at_rest(found) or time.monotonic() >= until:
                     return self._refusal(error, found)

@@ -23,7 +23,12 @@ from smtpd_anontls.cli.common import (
 from smtpd_anontls.cli.directories import is_active_directory
 from smtpd_anontls.cli.groups import Command, OneOf
 from smtpd_anontls.cli.output import NOTHING, Column, diagnose, say, say_json, table
-from smtpd_anontls.deciding import Surroundings, close_directory, select_at_start
+from smtpd_anontls.deciding import (
+    Surroundings,
+    close_directory,
+    refuse_useless_ciphers,
+    select_at_start,
+)
 from smtpd_anontls.directory.file import DirectoryError
 from smtpd_anontls.domain.endpoints import Binding, parse_address
 from smtpd_anontls.domain.events import CATALOGUE
@@ -32,6 +37,7 @@ from smtpd_anontls.domain.matching import Bound, NotTaken, match
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.selection.validity import Moment
+from smtpd_anontls.settings.load import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -161,7 +167,10 @@ def surroundings_of(loaded: Loaded) -> Surroundings:
     """Return what the selections ask, read once; a store or directory that cannot be read ends the command."""
     surroundings = Surroundings.of(loaded.settings, on_warning=lambda text: diagnose(f"warning: {text}"))
     try:
+        refuse_useless_ciphers(loaded.settings)
         surroundings.load(each.server for each in loaded.settings.servers)
+    except ConfigError as error:
+        raise CommandError("\n".join(error.lines), ExitCode.BAD_USAGE) from error
     except StoreError as error:
         raise store_error(error) from error
     except DirectoryError as error:

@@ -24,6 +24,7 @@ from smtpd_anontls.eventlog.log import EventLogError
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
+from smtpd_anontls.settings.load import ConfigError
 from smtpd_anontls.smtp.listener import ListenError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def serve(common: Common) -> None:
     _set_up_logging()
     try:
         asyncio.run(_serve(common, loaded))
+    except ConfigError as error:
+        raise CommandError("\n".join(error.lines), ExitCode.BAD_USAGE) from error
     except _CANNOT_START as error:
         raise CommandError(str(error), ExitCode.UNREACHABLE) from error
 

@@ -409,3 +409,15 @@ def test_json_is_json_whatever_is_told_beside_it(lab: Lab) -> None:
 
     assert json.loads(answer.stdout)["ok"]
     assert [line.partition(":")[0] for line in answer.mistakes] == ["warning", "warning"]
+
+
+@pytest.mark.parametrize("command", ["check", "explain", "serve"])
+def test_ciphers_that_openssl_does_not_know(command: str, lab: Lab) -> None:
+    """What no handshake could come of is a mistake of the configuration, told before anything starts."""
+    config = lab.write(settings={"tls": {"ciphers": "FOO"}})
+
+    answer = call(command, "--config", config)
+
+    assert (answer.code, answer.stdout) == (2, "")
+    assert answer.stderr.startswith(f"{config}: tls.ciphers: 'FOO' ")
+    assert len(answer.stderr.splitlines()) == 1
