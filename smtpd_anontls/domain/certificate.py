@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 # Spaces and the left-to-right mark that the certificate dialog of Windows puts in front.
 _THUMBPRINT_NOISE = re.compile("[\\s:\u200e\u200f]")
+
+
+# RFC 5929 section 4.1: the hash of the certificate's own signature, but SHA-256 in place of MD5 and SHA-1.
+# Where the signature names none (Ed25519) the RFC leaves it open; OpenSSL's users take SHA-256 there too.
+_END_POINT_HASHES = {"sha224": hashlib.sha224, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 
 
 class CertificateError(ValueError):
@@ -89,6 +95,11 @@ class Certificate:
         """Whether Valid from is still to come."""
         return now < self.not_before
 
+    @property
+    def tls_server_end_point(self) -> bytes:
+        """What a channel binding says of a server with this certificate (RFC 5929 section 4)."""
+        return tls_server_end_point(self.der)
+
     def has_name(self, name: str) -> bool:
         """Whether Subject CN or a subject alternative name is *name*; a wildcard stands for one label."""
         return any(name_matches(own, name) for own in (*self.common_names, *self.subject_alternative_names))
@@ -121,6 +132,24 @@ class StoreCertificate:
 def thumbprint_of(der: bytes) -> str:
     """Return the SHA-1 of *der* as Windows shows it: 40 upper-case hexadecimal digits."""
     return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
+
+
+def tls_server_end_point(der: bytes) -> bytes:
+    """Return what a channel binding says of a server with this certificate (RFC 5929 section 4).
+
+    That is the whole application data, ``tls-server-end-point:`` and the hash.  CertificateError where
+    the octets are no certificate.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        algorithm = None
+    except Exception as error:
+        raise CertificateError("not an X.509 certificate that can be read") from error
+    chosen = _END_POINT_HASHES.get(algorithm.name if algorithm else "", hashlib.sha256)
+    return b"tls-server-end-point:" + chosen(der).digest()
 
 
 def normalized_thumbprint(text: str) -> str:

@@ -35,6 +35,7 @@ def connector_violations(connector: ReceiveConnector, server: Server) -> Iterato
     yield from _auth_mechanism(connector)
     yield from _fqdn(connector, server)
     yield from _extensions_and_times(connector)
+    yield from _proxies(connector)
 
 
 def server_violations(server: Server) -> Iterator[Violation]:
@@ -106,6 +107,15 @@ def _extensions_and_times(connector: ReceiveConnector) -> Iterator[Violation]:
             connector.name,
             ("connection_inactivity_timeout", "connection_timeout"),
             f"must be shorter than connection_timeout ({connector.connection_timeout:g} s)",
+        )
+
+
+def _proxies(connector: ReceiveConnector) -> Iterator[Violation]:
+    if connector.proxy_protocol and not connector.trusted_proxies:
+        yield Violation(
+            connector.name,
+            ("proxy_protocol", "trusted_proxies"),
+            "needs trusted_proxies, since nobody else may send the header; name them",
         )
 
 

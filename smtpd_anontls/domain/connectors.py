@@ -113,24 +113,30 @@ class ReceiveConnector:
     max_local_hop_count: int = _property(
         5, "Received headers of this server before a message counts as looping."
     )
-    max_protocol_errors: Limit = _property(5, "Protocol errors before the session is closed.")
-    max_logon_failures: int = _property(3, "Failed logons before the session is closed.")
+    max_protocol_errors: Limit = _property(
+        5, "Protocol errors (replies 500 to 504) that a session may have; one more closes it."
+    )
+    max_logon_failures: int = _property(
+        3, "Failed logons that a session may have; one more closes it. 0: any number."
+    )
     max_inbound_connection: Limit = _property(5000, "Sessions at once on this connector.")
     max_inbound_connection_per_source: Limit = _property(20, "Sessions at once from one address.")
     max_inbound_connection_percentage_per_source: int = _property(
         2,
-        "Sessions from one address in percent of those still free.",
+        "Sessions from one address in percent of those still free; a first one is never too many, and 100 is no limit.",
     )
     message_rate_limit: Limit = _property(None, "Messages a minute from one source.")
     message_rate_source: MessageRateSource = _property(
         MessageRateSource.IPAddress,
-        "What message_rate_limit counts by: IPAddress, User, All or None.",
+        "What message_rate_limit counts by: IPAddress, User (the sender of MAIL), All (both) or None.",
     )
     connection_timeout: Seconds = _property(Seconds(600), "Longest life of a session, active or not.")
     connection_inactivity_timeout: Seconds = _property(
         Seconds(300), "Longest silence of a peer; less than connection_timeout."
     )
-    tarpit_interval: Seconds = _property(Seconds(5), "Delay of a 5xx reply to an anonymous peer.")
+    tarpit_interval: Seconds = _property(
+        Seconds(5), "Delay of a 5yz reply to a peer that has not authenticated."
+    )
     auth_tarpit_interval: Seconds = _property(Seconds(5), "Delay after a failed logon.")
     size_enabled: SizeEnabled = _property(
         SizeEnabled.Enabled,
@@ -150,50 +156,31 @@ class ReceiveConnector:
     )
     domain_secure_enabled: bool = _property(False, "Mutual TLS with partner domains. Needs Tls.")
     bare_linefeed_rejection_enabled: bool = _property(
-        False, "Refuse messages with a line feed that no CR precedes."
+        False, "Refuse messages that come by DATA with a line feed, or a CR, that is no part of a CRLF."
     )
-    long_addresses_enabled: bool = _property(False, "Take X.400-sized addresses.")
-    orar_enabled: bool = _property(False, "Take the ORAR parameter of RCPT.")
+    long_addresses_enabled: bool = _property(
+        False, "Take addresses of up to 1,860 octets, and advertise XLONGADDR."
+    )
+    orar_enabled: bool = _property(False, "Take the ORAR parameter of RCPT, and advertise XORAR.")
     unknown_mail_parameters: UnknownMailParameters = _property(
         UnknownMailParameters.accept,
         "Well-formed parameters of MAIL and RCPT that nobody here knows: accept or refuse.",
     )
     request_client_certificate: bool = _property(False, "Ask for a client certificate (direct trust).")
-    proxy_protocol: bool = _property(False, "Expect a PROXY protocol header from trusted_proxies.")
-    trusted_proxies: tuple[RemoteIPRange, ...] = _property((), "Who may send a PROXY protocol header.")
+    proxy_protocol: bool = _property(
+        False,
+        "Take the peer's address from the PROXY protocol header (1 or 2) that trusted_proxies have to send.",
+    )
+    trusted_proxies: tuple[RemoteIPRange, ...] = _property(
+        (), "Who may send a PROXY protocol header, and has to; from anybody else it closes the connection."
+    )
 
 
 # Properties that are read and checked but that the receiver does not act on yet, each with the
 # value at which that makes no difference.  Any other value earns a warning.
 NOT_YET_HONOURED: Mapping[str, object] = MappingProxyType(
     {
-        "require_ehlo_domain": False,
-        "protocol_logging_level": ProtocolLoggingLevel.NotUsed,
-        "max_header_size": None,
-        "max_hop_count": None,
-        "max_local_hop_count": None,
-        "max_protocol_errors": None,
-        "max_logon_failures": None,
-        "max_inbound_connection": None,
-        "max_inbound_connection_per_source": None,
-        "max_inbound_connection_percentage_per_source": 100,
-        "message_rate_limit": None,
-        "message_rate_source": MessageRateSource.NotUsed,
-        "tarpit_interval": 0,
-        "auth_tarpit_interval": 0,
-        "delivery_status_notification_enabled": False,
-        "chunking_enabled": False,
-        "binary_mime_enabled": False,
-        "smtp_utf8_enabled": False,
-        "enable_auth_gssapi": False,
-        "extended_protection_policy": ExtendedProtectionPolicy.NotUsed,
         "domain_secure_enabled": False,
-        "bare_linefeed_rejection_enabled": False,
-        "long_addresses_enabled": False,
-        "orar_enabled": False,
-        "request_client_certificate": False,
-        "proxy_protocol": False,
-        "trusted_proxies": (),
     },
 )
 

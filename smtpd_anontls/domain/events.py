@@ -1,7 +1,7 @@
 """The catalogue of Application log events that the receiver writes, with Exchange's texts.
 
 Levels and texts are those of the public event pages.  Where pages contradict each other,
-the real log wins: 12015 and 12017 are warnings.
+the real log wins: 12015, 12017 and 1035 are warnings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class EventId(IntEnum):
     """Event ids of MSExchangeTransport and MSExchangeFrontEndTransport."""
 
     INVALID_CONNECTOR = 1003
+    TOO_MANY_FAILED_LOGONS = 1012
     REQUIRE_TLS_WITHOUT_TLS = 1032
+    INBOUND_AUTHENTICATION_FAILED = 1035
     MISSING_IN_DIRECTORY = 12012
     NOT_IN_STORE = 12013
     NO_STARTTLS_CERTIFICATE = 12014
@@ -30,6 +32,7 @@ class EventId(IntEnum):
     STARTTLS_EXPIRED = 12016
     EXPIRES_SOON = 12017
     STARTTLS_EXPIRES_SOON = 12018
+    REMOTE_EXPIRED = 12019
     EPHEMERAL_FALLBACK = 12024
 
 
@@ -151,6 +154,13 @@ _EVERY = (
         "New-ExchangeCertificate cmdlet to create a new certificate.",
     ),
     EventType(
+        EventId.REMOTE_EXPIRED,
+        Level.INFORMATION,
+        Category.TRANSPORT_SERVICE,
+        "RemoteInternalTransportCertificateExpired",
+        "The remote internal transport certificate expired. Certificate subject: %1.",
+    ),
+    EventType(
         EventId.EPHEMERAL_FALLBACK,
         Level.INFORMATION,
         Category.TRANSPORT_SERVICE,
@@ -173,12 +183,28 @@ _EVERY = (
         "The description of the configuration error is: %1.",
     ),
     EventType(
+        EventId.TOO_MANY_FAILED_LOGONS,
+        Level.WARNING,
+        Category.SMTP_RECEIVE,
+        None,
+        "Receive connector %1: Authentication failures have exceeded the maximum of %2 for the connection from %3. "
+        "Disconnecting.",
+    ),
+    EventType(
         EventId.REQUIRE_TLS_WITHOUT_TLS,
         Level.ERROR,
         Category.SMTP_RECEIVE,
         None,
         "The Receive connector requires TLS before the MailFrom command can be run. However, the connector is not "
         "configured to accept TLS.",
+    ),
+    EventType(
+        EventId.INBOUND_AUTHENTICATION_FAILED,
+        Level.WARNING,
+        Category.SMTP_RECEIVE,
+        None,
+        "Inbound authentication failed with error %1 for Receive connector %2. The authentication mechanism is %3. The "
+        "source IP address of the client who tried to authenticate to Microsoft Exchange is [%4].",
     ),
 )
 

@@ -88,6 +88,27 @@ class TlsFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of the sender to say who it is."""
+
+    verb: str  # AUTH, X-EXPS, or X-ANONYMOUSTLS for a client certificate.
+    mechanism: str
+    identity: str | None  # Who it is, or claimed to be; None where that could not be read.
+    failure: str | None  # Why it failed, for the operator alone; None: it succeeded.
+    detail: str  # One readable sentence, without a secret.
+
+    def as_json(self) -> Json:
+        """Return the object of the session record."""
+        return {
+            "verb": self.verb,
+            "mechanism": self.mechanism,
+            "identity": self.identity,
+            "failure": self.failure,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptRow:
     """One line of the dialogue: ``C`` what the client said, ``S`` what we said, ``*`` what happened."""
 
@@ -120,6 +141,11 @@ class SessionRecord:
     event_ids: tuple[int, ...]
     messages: tuple[int, ...]
     transcript: tuple[TranscriptRow, ...]
+    proxy: str | None = None  # Who passed the connection on by the PROXY protocol.
+    limits: tuple[str, ...] = ()  # Those that struck, each as "MaxProtocolErrors: a sentence".
+    attempts: tuple[Attempt, ...] = ()
+    groups: tuple[str, ...] = ()  # Permission groups of who has authenticated.
+    permissions: tuple[str, ...] = ()  # As they held at the end.
 
     @property
     def verb(self) -> TlsVerb | None:
@@ -145,6 +171,11 @@ class SessionRecord:
             "selections": list(self.selections),
             "event_ids": list(self.event_ids),
             "messages": list(self.messages),
+            "proxy": self.proxy,
+            "limits": list(self.limits),
+            "authentications": [attempt.as_json() for attempt in self.attempts],
+            "groups": list(self.groups),
+            "permissions": list(self.permissions),
         }
         if transcript:
             shown["transcript"] = [row.as_json() for row in self.transcript]

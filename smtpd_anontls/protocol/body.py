@@ -1,13 +1,59 @@
-r"""The body of DATA: everything up to CRLF "." CRLF, and nothing else ends it.
+r"""The bodies of DATA and BDAT, from octets in whatever pieces the network made.
 
-RFC 5321 section 4.1.1.4: a lone LF or CR is no line end, so ``\n.\n`` and its relatives are
-content.  Octets come in whatever pieces the network made; they are searched in bulk, never
-line by line.
+DATA ends with CRLF "." CRLF and nothing else (RFC 5321 section 4.1.1.4): a lone LF or CR is no
+line end, so ``\n.\n`` and its relatives are content.  It is searched in bulk, never line by line.
+BDAT says its length beforehand (RFC 3030 section 2); a chunk is read to its last octet, whether
+it is kept or not, so that no octet of it is ever taken for a command.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
 _END = b"\r\n.\r\n"
+# RFC 3030 section 2: the size is decimal, LAST in any case.  More digits than these are no size.
+_CHUNK = re.compile(r"(?P<size>[0-9]{1,20})(?:[ \t]+(?P<last>LAST))?", re.IGNORECASE | re.ASCII)
+
+
+class Body(Protocol):
+    """Octets of a message that come in place of commands."""
+
+    def feed(self, octets: bytes) -> bytes | None:
+        """Take more octets; return those behind the end, or None while the end has not come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The argument of BDAT."""
+
+    size: int  # Octets that follow the command's CRLF.
+    is_last: bool
+
+
+def parse_chunk(argument: str) -> Chunk | None:
+    """Return what stands behind BDAT; None where it says no size."""
+    found = _CHUNK.fullmatch(argument)
+    return None if found is None else Chunk(int(found["size"]), found["last"] is not None)
+
+
+class ChunkReader:
+    """Takes the octets of one chunk into *content*, or past it."""
+
+    def __init__(self, size: int, content: bytearray | None) -> None:
+        """Read *size* octets, more than none; without *content* they are read and dropped."""
+        self._missing = size
+        self._content = content
+
+    def feed(self, octets: bytes) -> bytes | None:
+        """Take more octets; return those behind the chunk, or None while it is not complete."""
+        mine = octets[: self._missing]
+        if self._content is not None:
+            self._content += mine
+        self._missing -= len(mine)
+        return None if self._missing else octets[len(mine) :]
 
 
 class DataReader:

@@ -2,14 +2,14 @@
 
 The order was seen the same in every public capture of Exchange 2010 to 2019 (behaviour
 notes, section 1.1): SIZE, PIPELINING, DSN, ENHANCEDSTATUSCODES, STARTTLS, X-ANONYMOUSTLS,
-AUTH, X-EXPS, 8BITMIME, BINARYMIME, CHUNKING, SMTPUTF8, XRDST.
+AUTH, X-EXPS, X-EXCHANGEAUTH, 8BITMIME, BINARYMIME, CHUNKING, SMTPUTF8, XRDST.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.flags import SizeEnabled
+from smtpd_anontls.domain.flags import AuthMechanism, SizeEnabled
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.protocol.replies import Reply
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from smtpd_anontls.domain.connectors import ReceiveConnector
+    from smtpd_anontls.protocol.mechanisms import Mechanisms
 
 
 def hello(fqdn: str, peer: str) -> str:
@@ -31,20 +32,39 @@ def ehlo_reply(
     peer: str,
     offered: Collection[TlsVerb],
     secured_by: TlsVerb | None,
+    mechanisms: Mechanisms,
 ) -> Reply:
     """Return the answer to EHLO; *offered* are the verbs whose selections found a certificate."""
-    lines = []
-    if connector.size_enabled is SizeEnabled.Enabled:
-        lines.append(f"SIZE {connector.max_message_size}")
-    elif connector.size_enabled is SizeEnabled.EnabledWithoutValue:
-        lines.append("SIZE")
-    if connector.pipelining_enabled:
-        lines.append("PIPELINING")
-    if connector.enhanced_status_codes_enabled:
-        lines.append("ENHANCEDSTATUSCODES")
     # Both verbs are gone once either has been used.
-    if secured_by is None:
-        lines.extend(verb.value for verb in (TlsVerb.STARTTLS, TlsVerb.X_ANONYMOUSTLS) if verb in offered)
-    if connector.eight_bit_mime_enabled:
-        lines.append("8BITMIME")
+    verbs = (TlsVerb.STARTTLS, TlsVerb.X_ANONYMOUSTLS) if secured_by is None else ()
+    lines = [
+        *_size(connector),
+        *_where(connector.pipelining_enabled, "PIPELINING"),
+        *_where(connector.delivery_status_notification_enabled, "DSN"),
+        *_where(connector.enhanced_status_codes_enabled, "ENHANCEDSTATUSCODES"),
+        *(verb.value for verb in verbs if verb in offered),
+        *mechanisms.lines(),
+        *_where(connector.eight_bit_mime_enabled, "8BITMIME"),
+        *_where(connector.binary_mime_enabled, "BINARYMIME"),
+        *_where(connector.chunking_enabled, "CHUNKING"),
+        *_where(connector.smtp_utf8_enabled, "SMTPUTF8"),
+        # Seen wherever the connector takes Exchange servers, and nowhere else.
+        *_where(AuthMechanism.ExchangeServer in connector.auth_mechanism, "XRDST"),
+        # Set-ReceiveConnector names both; their place is in no public capture.
+        *_where(connector.long_addresses_enabled, "XLONGADDR"),
+        *_where(connector.orar_enabled, "XORAR"),
+    ]
     return Reply(250, "", hello(fqdn, peer), tuple(lines))
+
+
+def _where(holds: bool, keyword: str) -> tuple[str, ...]:  # noqa: FBT001 - read as "where it holds"
+    return (keyword,) if holds else ()
+
+
+def _size(connector: ReceiveConnector) -> tuple[str, ...]:
+    match connector.size_enabled:
+        case SizeEnabled.Enabled:
+            return (f"SIZE {connector.max_message_size}",)
+        case SizeEnabled.EnabledWithoutValue:
+            return ("SIZE",)
+    return ()

@@ -1,6 +1,7 @@
 """The order of commands: what the client has said so far, and which verb may come next.
 
-RFC 5321 section 4.1.4, and RFC 3207 section 4.2 for what TLS does to it.
+RFC 5321 section 4.1.4, RFC 3030 section 2 for chunks, RFC 4954 section 4 for AUTH, and RFC 3207
+section 4.2 for what TLS does to it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Phase(Enum):
     GREETED = "hello said"
     MAIL = "sender given"
     RECIPIENTS = "recipients given"
+    CHUNKS = "a part of the message given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +53,37 @@ class Dialogue:
         """After a RCPT that was accepted."""
         return replace(self, phase=Phase.RECIPIENTS)
 
+    def chunk_given(self) -> Dialogue:
+        """After a BDAT that was accepted and was not the last."""
+        return replace(self, phase=Phase.CHUNKS)
+
     def secured(self, verb: TlsVerb) -> Dialogue:
         """After a handshake: RFC 3207 section 4.2 forgets what was said in clear, EHLO included."""
         return Dialogue(Phase.CONNECTED, verb)
 
 
-_NOT_WITHIN_A_TRANSACTION = {Phase.MAIL: replies.BAD_SEQUENCE, Phase.RECIPIENTS: replies.BAD_SEQUENCE}
-_SENDER_GIVEN = {
-    Phase.MAIL: replies.SENDER_ALREADY_SPECIFIED,
-    Phase.RECIPIENTS: replies.SENDER_ALREADY_SPECIFIED,
-}
+TRANSACTION = (Phase.MAIL, Phase.RECIPIENTS, Phase.CHUNKS)
+
+_NOT_WITHIN_A_TRANSACTION = dict.fromkeys(TRANSACTION, replies.BAD_SEQUENCE)
+_SENDER_GIVEN = dict.fromkeys(TRANSACTION, replies.SENDER_ALREADY_SPECIFIED)
 _HELLO_FIRST = {Phase.CONNECTED: replies.SEND_HELLO_FIRST}
+_CONTENT = {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL, Phase.MAIL: replies.NEED_RECIPIENT}
+# RFC 3030 section 2: the envelope is closed by the first chunk, and DATA cannot take over.
+_NO_MORE_BEHIND_A_CHUNK = {Phase.CHUNKS: replies.BAD_SEQUENCE}
 
 # For each verb the phases in which it is out of order, and the reply that says so.
 OUT_OF_ORDER: Mapping[str, Mapping[Phase, Reply]] = MappingProxyType(
     {
         "MAIL": {**_HELLO_FIRST, **_SENDER_GIVEN},
-        "RCPT": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL},
-        "DATA": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL, Phase.MAIL: replies.NEED_RECIPIENT},
+        "RCPT": {**_HELLO_FIRST, Phase.GREETED: replies.NEED_MAIL, **_NO_MORE_BEHIND_A_CHUNK},
+        "DATA": {**_CONTENT, **_NO_MORE_BEHIND_A_CHUNK},
+        "BDAT": _CONTENT,
         # RFC 3207 section 4: TLS is asked for after EHLO; in a transaction it would lose the envelope.
         "STARTTLS": {**_HELLO_FIRST, **_NOT_WITHIN_A_TRANSACTION},
         "X-ANONYMOUSTLS": {**_HELLO_FIRST, **_NOT_WITHIN_A_TRANSACTION},
+        # RFC 4954 section 4: "not permitted during a mail transaction".
+        "AUTH": {**_HELLO_FIRST, **_NOT_WITHIN_A_TRANSACTION},
+        "X-EXPS": {**_HELLO_FIRST, **_NOT_WITHIN_A_TRANSACTION},
     },
 )
 

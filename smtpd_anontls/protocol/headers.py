@@ -1,4 +1,4 @@
-"""The header section of a message (RFC 5322 section 2.2), read for looking up.
+"""The header section of a message (RFC 5322 section 2.2), read for looking up; and its line ends.
 
 Tolerant, because a test receiver takes what it is sent: a line that is no field is passed
 over, a bare LF ends a line too, and bytes that are not UTF-8 are read as Latin-1.  Bounded,
@@ -30,6 +30,11 @@ _EMPTY = (b"\n", b"\r\n")
 _FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
 _FOLD = re.compile(r"\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\x00-\x20\x7f-\xa0]+>|[^<>\x00-\x20\x7f-\xa0]+")
+# What a Received field is made of as far as its comments go (RFC 5322 section 3.2.2).
+_COMMENT_PIECE = re.compile(r"[()]|\\.|[^()\\]++|\\", re.DOTALL)
+# A line of one dot and of NULs, which some receivers drop: to them it ends the message.
+_HIDDEN_LINE = re.compile(rb"(?:\0++\.\0*+|\.\0++)\r\n")
+_HIDDEN_END = re.compile(rb"\n" + _HIDDEN_LINE.pattern)
 
 
 def parse_header_section(raw: bytes) -> tuple[tuple[str, str], ...]:
@@ -42,6 +47,48 @@ def parse_header_section(raw: bytes) -> tuple[tuple[str, str], ...]:
     end = _SECTION_END.search(raw, 0, MAX_SECTION_OCTETS)
     section = _decoded(raw[: MAX_SECTION_OCTETS if end is None else end.start() + 1])
     return tuple((found[1], _unfolded(found[2])) for found in islice(_FIELD.finditer(section), MAX_FIELDS))
+
+
+def header_section_octets(raw: bytes) -> int:
+    """Return the size of the header section and its empty line: the whole message where there is none."""
+    for empty in _EMPTY:
+        if raw.startswith(empty):
+            return len(empty)
+    # The empty line that comes first ends the section, whichever line end it has.
+    end = raw.find(b"\n\r\n")
+    bare = raw.find(b"\n\n", 0, len(raw) if end < 0 else end + 1)
+    if bare >= 0:
+        return bare + len(b"\n\n")
+    return len(raw) if end < 0 else end + len(b"\n\r\n")
+
+
+def received_count(headers: Sequence[tuple[str, str]]) -> int:
+    """Return how many servers the message has passed: its Received fields (RFC 5321 section 6.3)."""
+    return sum(name.lower() == "received" for name, _ in headers)
+
+
+def local_received_count(headers: Sequence[tuple[str, str]], fqdn: str) -> int:
+    """Return how often the message has passed the server *fqdn*: Received fields that are "by" it."""
+    wanted = fqdn.lower()
+    return sum(
+        _received_by(value) == wanted
+        for name, value in headers
+        # A look at the whole value first: most fields are other servers'.
+        if name.lower() == "received" and wanted in value.lower()
+    )
+
+
+def has_bare_line_end(raw: bytes) -> bool:
+    r"""Whether an LF without its CR stands in *raw*, a CR without its LF, or a hidden end of message.
+
+    BareLinefeedRejectionEnabled rejects "line feed (LF) characters without immediately preceding
+    carriage return characters" (Set-ReceiveConnector).  A lone CR and a line of ``.`` and NULs are
+    what else a smuggled end of message is made of; none of them is allowed in text (RFC 5322 section 2.2).
+    """
+    pairs = raw.count(b"\r\n")
+    if raw.count(b"\n") != pairs or raw.count(b"\r") != pairs:
+        return True
+    return b"\0" in raw and (_HIDDEN_LINE.match(raw) or _HIDDEN_END.search(raw)) is not None
 
 
 def message_id(headers: Sequence[tuple[str, str]]) -> str | None:
@@ -57,10 +104,34 @@ def decoded_subject(value: str) -> str:
         return value
     head, tail = value[:MAX_ENCODED_CHARACTERS], value[MAX_ENCODED_CHARACTERS:]
     try:
-        return "".join(_text(chunk, charset) for chunk, charset in decode_header(head)) + tail
+        text = "".join(_text(chunk, charset) for chunk, charset in decode_header(head))
+        # UTF-7 and escapes can spell half a surrogate pair, which is no character.
+        text.encode()
     except (HeaderParseError, LookupError, ValueError):
         # Broken base64, an unknown character set, a codec that is none of text.
         return value
+    return text + tail
+
+
+def _received_by(value: str) -> str | None:
+    """Return the name behind "by" (RFC 5321 section 4.4) in lower case; None where there is none."""
+    depth, text = 0, []
+    for piece in _COMMENT_PIECE.findall(value):
+        if piece == "(":
+            depth += 1
+        elif piece == ")":
+            depth = max(0, depth - 1)
+            text.append(" ")
+        elif not depth:
+            text.append(piece)
+    words = "".join(text).lower().replace(";", " ; ").split()
+    if words[:1] == ["from"]:
+        # A host may be called "by".
+        del words[:2]
+    try:
+        return words[words.index("by") + 1].rstrip(".")
+    except (ValueError, IndexError):
+        return None
 
 
 def _text(chunk: bytes | str, charset: str | None) -> str:

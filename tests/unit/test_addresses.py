@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from smtpd_anontls.protocol.addresses import AddressError, is_hello_name, parse_path
+from smtpd_anontls.domain.printable import printable
+from smtpd_anontls.protocol.addresses import (
+    LONG_LIMITS,
+    AddressError,
+    NonAsciiAddressError,
+    is_hello_domain,
+    is_hello_name,
+    parse_path,
+)
 
 LOCAL_64 = "l" * 64
 LABEL_63 = "d" * 63
 # Together with 64 octets of local part, "@" and the brackets these are 256 octets, and 257.
 DOMAIN_189 = ".".join([LABEL_63, LABEL_63, "d" * 61])
 DOMAIN_190 = ".".join([LABEL_63, LABEL_63, "d" * 62])
+# A label of 29 characters and 87 octets, whose A-label has 63.
+U_LABEL_63 = "".join(chr(0x4E00 + 10 * n) for n in range(29))
 
 TAKEN: dict[str, tuple[str, str, str]] = {
     "plain": ("<a@contoso.test>", "a@contoso.test", ""),
@@ -139,6 +151,67 @@ REFUSED: dict[str, str] = {
 }
 
 
+TAKEN_AS_UTF8: dict[str, tuple[str, str, str]] = {
+    "local part": ("<müller@contoso.test>", "müller@contoso.test", ""),
+    "domain": ("<a@münchen.test> X=1", "a@münchen.test", "X=1"),
+    "both, bare": ("ä@ü.test SMTPUTF8", "ä@ü.test", "SMTPUTF8"),
+    "in quotes": ('<"ä €"@contoso.test>', '"ä €"@contoso.test', ""),
+    "between dots": ("<ä.b.ü@contoso.test>", "ä.b.ü@contoso.test", ""),
+    "symbols in the local part": ("<\U0001f4e7@contoso.test>", "\U0001f4e7@contoso.test", ""),
+    "source route": ("<@ü.test,@b:a@contoso.test>", "a@contoso.test", ""),
+    "right to left": (
+        "<\u05d0\u05d1@\u05d2.\u05d3>",
+        "\u05d0\u05d1@\u05d2.\u05d3",
+        "",
+    ),
+    "marks and digits of other scripts": (
+        "<a@\u0939\u093f\u0928\u094d\u0926\u0940.\u0661>",
+        "a@\u0939\u093f\u0928\u094d\u0926\u0940.\u0661",
+        "",
+    ),
+    "what may stand in a context": ("<a@l\u00b7l\u200c\u30fb>", "a@l\u00b7l\u200c\u30fb", ""),
+    "capitals": ("<Ä@Ü.test>", "Ä@Ü.test", ""),
+    "hyphens": ("<a@ü--ä.b-ü>", "a@ü--ä.b-ü", ""),
+    "longest local part": (f"<{'ä' * 32}@d>", f"{'ä' * 32}@d", ""),
+    "US-ASCII": ("<a@contoso.test>", "a@contoso.test", ""),
+    "longest label": (f"<a@{U_LABEL_63}>", f"a@{U_LABEL_63}", ""),
+    "null path": ("<> SMTPUTF8", "", "SMTPUTF8"),
+    "postmaster": ("<postmaster> X=ä", "postmaster", "X=ä"),
+}
+
+REFUSED_AS_UTF8: dict[str, str] = {
+    "octets that are no UTF-8": "<a\udcff@contoso.test>",
+    "octets that are no UTF-8, in quotes": '<"\udc80"@contoso.test>',
+    "octets that are no UTF-8, in the domain": "<a@\udcff.test>",
+    "C1 control": "<a\x85@contoso.test>",
+    "last C1 control": "<a\x9f@contoso.test>",
+    "C1 control in quotes": '<"\x80"@contoso.test>',
+    "Arabic letter mark": "<a\u061c@contoso.test>",
+    "left-to-right mark": "<a\u200e@contoso.test>",
+    "right-to-left mark in the domain": "<a@b\u200f.test>",
+    "line separator": "<a\u2028@contoso.test>",
+    "override": "<a\u202e@contoso.test>",
+    "isolate in quotes": '<"\u2066"@contoso.test>',
+    "quoted pair": '<"\\ä"@contoso.test>',
+    "symbol in the domain": "<a@\U0001f4e7.test>",
+    "full stop of another script": "<a@b\u3002test>",
+    "no-break space in the domain": "<a@b\u00a0.test>",
+    "zero-width space in the domain": "<a@b\u200b.test>",
+    "full-width at": "<a\uff20contoso.test>",
+    "letters in a literal": "<a@[ü]>",
+    "other digits in a literal": "<a@[\u0661.0.0.1]>",
+    "dotless i in the tag": "<a@[\u0131pv6:::1]>",
+    "long s in postmaster": "<po\u017ftmaster>",
+    "hyphen at the end of a label": "<a@ü-.test>",
+    "dot at the end": "<ä.@contoso.test>",
+    "text behind the path": "<ä@contoso.test>x",
+    "local part too long": f"<{'ä' * 33}@d>",
+    "domain too long": f"<a@{'.'.join(['ä' * 25] * 6)}>",
+    "path too long": f"<{'ä' * 32}@{'.'.join(['ä' * 24] * 4)}>",
+    "label too long": f"<a@{U_LABEL_63}\u4e00>",
+}
+
+
 @pytest.mark.parametrize(("text", "address", "rest"), TAKEN.values(), ids=TAKEN)
 def test_path_is_taken(text: str, address: str, rest: str) -> None:
     """The address is what stands between the brackets, less a source route; the rest follows it."""
@@ -150,6 +223,98 @@ def test_path_is_refused(text: str) -> None:
     """What is no path within the limits of RFC 5321 raises, and nothing else does."""
     with pytest.raises(AddressError):
         parse_path(text)
+
+
+@pytest.mark.parametrize(("text", "address", "rest"), TAKEN_AS_UTF8.values(), ids=TAKEN_AS_UTF8)
+def test_path_beyond_ascii_needs_smtputf8(text: str, address: str, rest: str) -> None:
+    """With SMTPUTF8 the address is taken; without it, what is refused is said to be just that."""
+    assert parse_path(text, utf8=True) == (address, rest)
+    if not address.isascii():
+        with pytest.raises(NonAsciiAddressError):
+            parse_path(text)
+
+
+@pytest.mark.parametrize("text", REFUSED_AS_UTF8.values(), ids=REFUSED_AS_UTF8)
+@pytest.mark.parametrize("utf8", [False, True])
+def test_what_is_no_path_is_none_with_smtputf8(text: str, *, utf8: bool) -> None:
+    """SMTPUTF8 would not help: the plain error says so."""
+    with pytest.raises(AddressError) as raised:
+        parse_path(text, utf8=utf8)
+
+    assert not isinstance(raised.value, NonAsciiAddressError)
+
+
+@pytest.mark.parametrize("text", [text for text in REFUSED.values() if text.isascii()])
+def test_ascii_is_refused_with_smtputf8_too(text: str) -> None:
+    """The extension adds characters and nothing else."""
+    with pytest.raises(AddressError):
+        parse_path(text, utf8=True)
+
+
+# As Exchange wraps an X.400 address: IMCEAX400-, and what SMTP cannot carry as an underscore or +xx.
+IMCEA = "IMCEAX400-_c=US_a=_p=Contoso_o=Exchange_s=Lee_g=Ann"
+
+
+def test_long_addresses() -> None:
+    """With LongAddressesEnabled an encapsulated address may have 1,860 octets, its domain still 255."""
+    domain = "@contoso.test"
+    longest = IMCEA + "x" * (1860 - len(IMCEA) - len(domain)) + domain
+
+    assert parse_path(f"<{longest}> X=1", limits=LONG_LIMITS) == (longest, "X=1")
+    for text in (f"<x{longest}>", f"x{longest}", f"<{IMCEA}@{'.'.join([LABEL_63] * 4)}d>"):
+        with pytest.raises(AddressError):
+            parse_path(text, limits=LONG_LIMITS)
+    with pytest.raises(AddressError, match=r"^too long$"):
+        parse_path(f"<{longest}>")
+    assert parse_path(f"<a@{'.'.join([LABEL_63] * 4)}>", limits=LONG_LIMITS)[1] == ""
+
+
+NEAR_PATHS = st.lists(
+    st.sampled_from(
+        [
+            *'<>@."\\[]:,- \t\0',
+            "a",
+            "ä",
+            "\u212a",
+            "\u202e",
+            "\x85",
+            "\udcff",
+            "\u0940",
+            "\U0001f4e7",
+            "postmaster",
+            "IPv6:",
+            "::1",
+            "192.0.2.1",
+            "@ü.test>",
+            "<ä",
+        ]
+    ),
+    max_size=20,
+).map("".join)
+
+
+@given(st.text(max_size=60) | NEAR_PATHS)
+@example("<" + "@ä," * 600)
+@example('<"' + "ä\\a" * 1000)
+@example("<a@" + "ä-" * 2000)
+def test_smtputf8_adds_only_what_is_beyond_ascii(text: str) -> None:
+    """What is taken is fit to be shown, within the limits and its own reading; the two readings agree."""
+    try:
+        address, rest = parse_path(text, utf8=True)
+    except AddressError:
+        with pytest.raises(AddressError) as raised:
+            parse_path(text)
+        assert not isinstance(raised.value, NonAsciiAddressError)
+        return
+
+    assert printable(address) == address
+    assert len(address.encode()) <= 254
+    assert parse_path(f"<{address}> {rest}", utf8=True) == (address, rest)
+    if address.isascii():
+        assert parse_path(text) == (address, rest)
+    else:
+        with pytest.raises(NonAsciiAddressError):
+            parse_path(text)
 
 
 def test_reason_is_said() -> None:
@@ -202,7 +367,7 @@ def test_hello_name_is_taken(text: str) -> None:
         "edge\0",
         "edge\n",
         "\u212aelvin",
-        "m\u00fcnchen.test",
+        "münchen.test",
         "edge\udcff",
         LABEL_63 + "d",
         ".".join([LABEL_63] * 4) + ".d",
@@ -211,3 +376,20 @@ def test_hello_name_is_taken(text: str) -> None:
 def test_hello_name_is_refused(text: str) -> None:
     """Anything else, and a name that is too long."""
     assert not is_hello_name(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["edge.contoso.test", "EDGE", "my_host.local", "edge.contoso.test.", "3com.4u"]
+)
+def test_hello_domain_is_a_domain_name(text: str) -> None:
+    """RequireEHLODomain is content with any domain name, also one of a single label."""
+    assert is_hello_domain(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[192.0.2.1]", "[IPv6:2001:db8::1]", "192.0.2.1", "192.0.2.1.", "edge contoso", "-edge", "mü"],
+)
+def test_hello_domain_is_no_address(text: str) -> None:
+    """An address is no domain name, in brackets or without, and what is no hello name is none either."""
+    assert not is_hello_domain(text)

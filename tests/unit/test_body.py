@@ -1,4 +1,4 @@
-"""Bodies of DATA: where they end, what they hold, and what they cost."""
+"""Bodies of DATA and BDAT: where they end, what they hold, and what they cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpd_anontls.protocol.body import DataReader
+from smtpd_anontls.protocol.body import Chunk, ChunkReader, DataReader, parse_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -174,3 +174,50 @@ def test_the_end_is_found_where_the_limit_cuts_it() -> None:
         flight = b"a" * length + b"\r\n.\r\nQUIT\r\n"
 
         assert read(cut(flight, 1)) == (None, b"QUIT\r\n")
+
+
+@pytest.mark.parametrize(
+    ("argument", "chunk"),
+    [
+        ("0", Chunk(0, is_last=False)),
+        ("86", Chunk(86, is_last=False)),
+        ("86 LAST", Chunk(86, is_last=True)),
+        ("0 last", Chunk(0, is_last=True)),
+        ("86 \t LaSt", Chunk(86, is_last=True)),
+        ("007", Chunk(7, is_last=False)),
+        ("9" * 20, Chunk(int("9" * 20), is_last=False)),
+        ("9" * 21, None),
+        ("", None),
+        ("LAST", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.5", None),
+        ("0x10", None),
+        ("86LAST", None),
+        ("86 FIRST", None),
+        ("86 LAST LAST", None),
+        ("\N{ARABIC-INDIC DIGIT ONE}", None),
+    ],
+)
+def test_the_argument_of_bdat(argument: str, chunk: Chunk | None) -> None:
+    """RFC 3030 section 2: a decimal size, and LAST behind it; anything else says no size."""
+    assert parse_chunk(argument) == chunk
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+@pytest.mark.parametrize("step", [1, 2, 3, 1000])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_chunk_ends_at_its_last_octet(step: int, behind: bytes, *, kept: bool) -> None:
+    """A chunk holds any octets, and what follows it is handed back untouched, whether it is kept or not."""
+    chunk = b"\r\n.\r\nQUIT\r\n" + bytes(range(256))
+    wire = chunk + behind
+    content = bytearray(b"before")
+    reader = ChunkReader(len(chunk), content if kept else None)
+    rest: bytes | None = None
+    at = 0
+    while rest is None:
+        rest = reader.feed(wire[at : at + step])
+        at += step
+
+    assert rest + wire[at:] == behind
+    assert content == b"before" + (chunk if kept else b"")

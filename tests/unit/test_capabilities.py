@@ -6,10 +6,12 @@ from itertools import combinations, product
 
 import pytest
 
+from smtpd_anontls.domain.authentication import Mechanism
 from smtpd_anontls.domain.connectors import Bytes, ReceiveConnector
-from smtpd_anontls.domain.flags import SizeEnabled
+from smtpd_anontls.domain.flags import AuthMechanism, SizeEnabled
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.protocol.capabilities import ehlo_reply, hello
+from smtpd_anontls.protocol.mechanisms import NO_MECHANISMS, Mechanisms
 
 # The order in every public capture of Exchange 2010 to 2019.
 EXCHANGE_ORDER = [
@@ -28,17 +30,39 @@ EXCHANGE_ORDER = [
     "SMTPUTF8",
     "XEXCH50",
     "XRDST",
+    "XLONGADDR",
+    "XORAR",
 ]
 CONNECTOR = ReceiveConnector(name="Default Frontend MBX1", max_message_size=Bytes(37748736))
+SWITCHES = {
+    "pipelining_enabled": "PIPELINING",
+    "delivery_status_notification_enabled": "DSN",
+    "enhanced_status_codes_enabled": "ENHANCEDSTATUSCODES",
+    "eight_bit_mime_enabled": "8BITMIME",
+    "binary_mime_enabled": "BINARYMIME",
+    "chunking_enabled": "CHUNKING",
+    "smtp_utf8_enabled": "SMTPUTF8",
+    "exchange": "XRDST",
+    "long_addresses_enabled": "XLONGADDR",
+    "orar_enabled": "XORAR",
+}
 SUBSETS = [frozenset(some) for size in range(3) for some in combinations(TlsVerb, size)]
 
 
 def lines(
-    connector: ReceiveConnector, offered: frozenset[TlsVerb], secured_by: TlsVerb | None = None
+    connector: ReceiveConnector,
+    offered: frozenset[TlsVerb],
+    secured_by: TlsVerb | None = None,
+    mechanisms: Mechanisms = NO_MECHANISMS,
 ) -> list[str]:
     """Return the lines of the answer to EHLO."""
     reply = ehlo_reply(
-        connector, fqdn="mbx1.contoso.test", peer="192.0.2.1", offered=offered, secured_by=secured_by
+        connector,
+        fqdn="mbx1.contoso.test",
+        peer="192.0.2.1",
+        offered=offered,
+        secured_by=secured_by,
+        mechanisms=mechanisms,
     )
     return reply.lines()
 
@@ -49,55 +73,33 @@ def test_every_combination_keeps_exchange_s_order(
     offered: frozenset[TlsVerb], secured_by: TlsVerb | None
 ) -> None:
     """Whatever is switched on: each extension once, where it holds, in the order of the captures."""
-    either = (False, True)
-    for size, pipelining, status_codes, eight_bit in product(SizeEnabled, either, either, either):
+    every = Mechanisms((Mechanism.NTLM,), (Mechanism.EXCHANGEAUTH, Mechanism.NTLM))
+    for size, mechanisms, switched_on in product(
+        SizeEnabled, (NO_MECHANISMS, every), range(2 ** len(SWITCHES))
+    ):
+        switches = {name: bool(switched_on >> bit & 1) for bit, name in enumerate(SWITCHES)}
+        exchange = switches.pop("exchange")
         connector = ReceiveConnector(
             name="any",
             max_message_size=CONNECTOR.max_message_size,
             size_enabled=size,
-            pipelining_enabled=pipelining,
-            enhanced_status_codes_enabled=status_codes,
-            eight_bit_mime_enabled=eight_bit,
+            auth_mechanism=AuthMechanism.ExchangeServer if exchange else AuthMechanism.Tls,
+            **switches,
         )
         expected = {
             "SIZE": size is not SizeEnabled.Disabled,
-            "PIPELINING": pipelining,
-            "ENHANCEDSTATUSCODES": status_codes,
             "STARTTLS": TlsVerb.STARTTLS in offered and secured_by is None,
             "X-ANONYMOUSTLS": TlsVerb.X_ANONYMOUSTLS in offered and secured_by is None,
-            "8BITMIME": eight_bit,
+            "XRDST": exchange,
+            **{SWITCHES[name]: on for name, on in switches.items()},
+            **dict.fromkeys(("AUTH", "X-EXPS", "X-EXCHANGEAUTH"), mechanisms is every),
         }
 
-        first, *rest = lines(connector, offered, secured_by)
+        first, *rest = lines(connector, offered, secured_by, mechanisms)
 
         assert first[4:] == "mbx1.contoso.test Hello [192.0.2.1]"
         assert [line[4:].split()[0] for line in rest] == [k for k in EXCHANGE_ORDER if expected.get(k)]
         assert [line[3] for line in [first, *rest]] == ["-"] * len(rest) + [" "]
-
-
-def test_defaults_before_tls_look_like_a_capture() -> None:
-    """An Exchange 2019 front end before TLS, less what is not supported here."""
-    assert lines(CONNECTOR, frozenset(TlsVerb)) == [
-        "250-mbx1.contoso.test Hello [192.0.2.1]",
-        "250-SIZE 37748736",
-        "250-PIPELINING",
-        "250-ENHANCEDSTATUSCODES",
-        "250-STARTTLS",
-        "250-X-ANONYMOUSTLS",
-        "250 8BITMIME",
-    ]
-
-
-@pytest.mark.parametrize("verb", list(TlsVerb))
-def test_both_verbs_are_gone_after_either(verb: TlsVerb) -> None:
-    """As in a session of Exchange behind STARTTLS: neither verb is offered a second time."""
-    assert lines(CONNECTOR, frozenset(TlsVerb), verb) == [
-        "250-mbx1.contoso.test Hello [192.0.2.1]",
-        "250-SIZE 37748736",
-        "250-PIPELINING",
-        "250-ENHANCEDSTATUSCODES",
-        "250 8BITMIME",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,10 @@ def test_nothing_to_offer_is_one_line() -> None:
         pipelining_enabled=False,
         enhanced_status_codes_enabled=False,
         eight_bit_mime_enabled=False,
+        delivery_status_notification_enabled=False,
+        chunking_enabled=False,
+        binary_mime_enabled=False,
+        smtp_utf8_enabled=False,
     )
 
     assert lines(bare, frozenset()) == ["250 mbx1.contoso.test Hello [192.0.2.1]"]

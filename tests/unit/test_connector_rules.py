@@ -39,6 +39,10 @@ FINE: dict[str, dict[str, Any]] = {
     "another FQDN without ExchangeServer": {"fqdn": "mail.contoso.test", "auth_mechanism": TLS},
     "neither chunking nor BINARYMIME": {"chunking_enabled": False, "binary_mime_enabled": False},
     "chunking without BINARYMIME": {"binary_mime_enabled": False},
+    "a proxy with its address": {
+        "proxy_protocol": True,
+        "trusted_proxies": (RemoteIPRange.parse("192.0.2.1"),),
+    },
     "a longer life than silence": {"connection_inactivity_timeout": 599.0},
 }
 
@@ -111,6 +115,15 @@ BROKEN: dict[str, tuple[dict[str, Any], list[tuple[tuple[str, ...], str]]]] = {
             (
                 ("binary_mime_enabled", "chunking_enabled"),
                 "binary_mime_enabled needs chunking_enabled; set both or neither",
+            )
+        ],
+    ),
+    "a proxy that nobody is": (
+        {"proxy_protocol": True},
+        [
+            (
+                ("proxy_protocol", "trusted_proxies"),
+                "needs trusted_proxies, since nobody else may send the header; name them",
             )
         ],
     ),

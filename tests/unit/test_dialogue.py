@@ -15,22 +15,27 @@ from smtpd_anontls.protocol.replies import (
     Reply,
 )
 
-# For each verb what is answered in CONNECTED, GREETED, MAIL and RECIPIENTS; None: it may come.
-ORDER: dict[str, tuple[Reply | None, Reply | None, Reply | None, Reply | None]] = {
-    "MAIL": (SEND_HELLO_FIRST, None, SENDER_ALREADY_SPECIFIED, SENDER_ALREADY_SPECIFIED),
-    "RCPT": (SEND_HELLO_FIRST, NEED_MAIL, None, None),
-    "DATA": (SEND_HELLO_FIRST, NEED_MAIL, NEED_RECIPIENT, None),
-    "STARTTLS": (SEND_HELLO_FIRST, None, BAD_SEQUENCE, BAD_SEQUENCE),
-    "X-ANONYMOUSTLS": (SEND_HELLO_FIRST, None, BAD_SEQUENCE, BAD_SEQUENCE),
+NO = BAD_SEQUENCE
+GIVEN = SENDER_ALREADY_SPECIFIED
+# For each verb what is answered in CONNECTED, GREETED, MAIL, RECIPIENTS and CHUNKS; None: it may come.
+ORDER: dict[str, tuple[Reply | None, ...]] = {
+    "MAIL": (SEND_HELLO_FIRST, None, GIVEN, GIVEN, GIVEN),
+    "RCPT": (SEND_HELLO_FIRST, NEED_MAIL, None, None, NO),
+    "DATA": (SEND_HELLO_FIRST, NEED_MAIL, NEED_RECIPIENT, None, NO),
+    "BDAT": (SEND_HELLO_FIRST, NEED_MAIL, NEED_RECIPIENT, None, None),
+    "STARTTLS": (SEND_HELLO_FIRST, None, NO, NO, NO),
+    "X-ANONYMOUSTLS": (SEND_HELLO_FIRST, None, NO, NO, NO),
+    "AUTH": (SEND_HELLO_FIRST, None, NO, NO, NO),
+    "X-EXPS": (SEND_HELLO_FIRST, None, NO, NO, NO),
     # RFC 5321 section 4.1.4: these may come at any time.
-    "EHLO": (None, None, None, None),
-    "HELO": (None, None, None, None),
-    "RSET": (None, None, None, None),
-    "NOOP": (None, None, None, None),
-    "HELP": (None, None, None, None),
-    "VRFY": (None, None, None, None),
-    "EXPN": (None, None, None, None),
-    "QUIT": (None, None, None, None),
+    "EHLO": (None,) * 5,
+    "HELO": (None,) * 5,
+    "RSET": (None,) * 5,
+    "NOOP": (None,) * 5,
+    "HELP": (None,) * 5,
+    "VRFY": (None,) * 5,
+    "EXPN": (None,) * 5,
+    "QUIT": (None,) * 5,
 }
 
 
@@ -58,6 +63,8 @@ def test_a_transaction_and_the_next() -> None:
     assert connected == Dialogue(Phase.CONNECTED, None)
     assert [d.phase for d in (greeted, sender, recipients)] == [Phase.GREETED, Phase.MAIL, Phase.RECIPIENTS]
     assert recipients.recipient_given() == recipients
+    assert recipients.chunk_given().phase is Phase.CHUNKS
+    assert recipients.chunk_given().greeted() == greeted
     assert recipients.greeted() == greeted
 
 

@@ -22,9 +22,12 @@ TEXTS = {
     12016: "There is no valid SMTP Transport Layer Security (TLS) certificate for the FQDN of %1. The existing certificate for that FQDN has expired. The continued use of that FQDN will cause mail flow problems. A new certificate that contains the FQDN of %1 should be installed on this server as soon as possible. You can create a new certificate by using the New-ExchangeCertificate task.",
     12017: "An internal transport certificate will expire soon. Thumbprint:%1, hours remaining: %2",
     12018: "The STARTTLS certificate will expire soon: subject: %1, thumbprint: %2, hours remaining: %3. Run the New-ExchangeCertificate cmdlet to create a new certificate.",
+    12019: "The remote internal transport certificate expired. Certificate subject: %1.",
     12024: "Microsoft Exchange could not load the certificate with thumbprint of %1 from the personal store on the local computer. This certificate was configured for authentication with other Exchange servers. Mail flow to other Exchange servers could be affected by this error. If the certificate with this thumbprint still exists in the personal store, run Enable-ExchangeCertificate %1 -services SMTP to resolve the issue. If the certificate does not exist in the personal store, restore it from backup by using the Import-ExchangeCertificate cmdlet, or create a new certificate for the FQDN or the server enabled for SMTP by running the following command: New-ExchangeCertificate -DomainName serverfqdn -Services SMTP. Meanwhile, an ephemeral, self-signed certificate with thumbprint %2 is being used.",
     1003: "The configuration of one of the SMTP Receive connectors is invalid. The configuration change will be ignored. The description of the configuration error is: %1.",
+    1012: "Receive connector %1: Authentication failures have exceeded the maximum of %2 for the connection from %3. Disconnecting.",
     1032: "The Receive connector requires TLS before the MailFrom command can be run. However, the connector is not configured to accept TLS.",
+    1035: "Inbound authentication failed with error %1 for Receive connector %2. The authentication mechanism is %3. The source IP address of the client who tried to authenticate to Microsoft Exchange is [%4].",
 }
 
 FACTS: dict[int, tuple[Level, Category, str | None]] = {
@@ -35,13 +38,16 @@ FACTS: dict[int, tuple[Level, Category, str | None]] = {
     12016: (Level.ERROR, TRANSPORT, "STARTTLSCertificateExpired"),
     12017: (Level.WARNING, TRANSPORT, "InternalTransportCertificateExpiresSoon"),
     12018: (Level.ERROR, TRANSPORT, "STARTTLSCertificateExpiresSoon"),
+    12019: (Level.INFORMATION, TRANSPORT, "RemoteInternalTransportCertificateExpired"),
     12024: (
         Level.INFORMATION,
         TRANSPORT,
         "CannotLoadInternalTransportCertificateFallbackEphemeralCertificate",
     ),
     1003: (Level.ERROR, RECEIVE, None),
+    1012: (Level.WARNING, RECEIVE, None),
     1032: (Level.ERROR, RECEIVE, None),
+    1035: (Level.WARNING, RECEIVE, None),
 }
 
 
@@ -68,7 +74,7 @@ def test_text_is_that_of_exchange(event_id: EventId) -> None:
 
 @pytest.mark.parametrize("event_id", EventId)
 def test_level_category_and_symbol_are_those_of_exchange(event_id: EventId) -> None:
-    """Where pages contradict the real log, the real log wins: 12015 and 12017 are warnings."""
+    """Where pages contradict the real log, the real log wins: 12015, 12017 and 1035 are warnings."""
     kind = CATALOGUE[event_id]
 
     assert (kind.level, kind.category, kind.symbol) == FACTS[event_id.value]

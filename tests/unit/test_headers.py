@@ -10,8 +10,12 @@ from smtpd_anontls.protocol.headers import (
     MAX_FIELDS,
     MAX_SECTION_OCTETS,
     decoded_subject,
+    has_bare_line_end,
+    header_section_octets,
+    local_received_count,
     message_id,
     parse_header_section,
+    received_count,
 )
 
 SECTIONS: dict[str, tuple[bytes, tuple[tuple[str, str], ...]]] = {
@@ -161,3 +165,157 @@ def test_message_ids(value: str) -> None:
 def test_no_message_id() -> None:
     """A message without the field has none."""
     assert message_id((("Subject", "x"),)) is None
+
+
+@pytest.mark.parametrize(
+    ("section", "body"),
+    [
+        (b"A: 1\r\nB: 2\r\n\r\n", b"C: 3\r\n\r\nD: 4\n\n"),
+        (b"A: 1\nB: 2\n\n", b"C: 3\r\n\r\n"),
+        (b"A: 1\n\r\n", b"C: 3\n\n"),
+        (b"A: 1\r\n\n", b"\r\n"),
+        (b"\r\n", b"A: 1\r\n\r\n"),
+        (b"\n", b"\n"),
+        (b"A: 1\r\n\r\n", b""),
+        # Without an empty line all of it is the section.
+        (b"A: 1\r\nB: 2\r\n", b""),
+        (b"A: 1\r\n \r\n", b""),
+        (b"\r", b""),
+        (b"", b""),
+    ],
+)
+def test_size_of_the_header_section(section: bytes, body: bytes) -> None:
+    """It ends with the first empty line, whose octets count, whatever stands behind it."""
+    assert header_section_octets(section + body) == len(section)
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b"a", b": "])).map(b"".join))
+def test_header_section_and_its_size_agree(raw: bytes) -> None:
+    """Cutting the body off changes neither the size of the section nor its fields."""
+    size = header_section_octets(raw)
+
+    assert size <= len(raw)
+    assert header_section_octets(raw[:size]) == size
+    assert parse_header_section(raw[:size]) == parse_header_section(raw)
+
+
+BY_MBX1: list[str] = [
+    "from MBX2.contoso.test (192.0.2.7) by MBX1.contoso.test (192.0.2.8) with Microsoft SMTP Server (version=TLS1_2) id 15.1.2507.6; Tue, 1 Jun 2027 12:00:00 +0000",
+    "by mbx1.contoso.test; Tue, 1 Jun 2027 12:00:00 +0000",
+    "BY mbx1.CONTOSO.test",
+    "from by by mbx1.contoso.test with SMTP",
+    "from a (by b) by\tmbx1.contoso.test. (c)",
+    r"from a (by (nested) \) b) by(c)mbx1.contoso.test;x",
+    "from a ) by mbx1.contoso.test",
+]
+NOT_BY_MBX1: list[str] = [
+    "",
+    "by",
+    "by;",
+    "from mbx1.contoso.test by mbx2.contoso.test; date",
+    "from a (by mbx1.contoso.test) by mbx2.contoso.test; date",
+    "from a (by mbx1.contoso.test",
+    "from mbx1.contoso.test",
+    "by mbx1.contoso.test.example",
+    "by xmbx1.contoso.test",
+    "from a by mbx2.contoso.test for <x@y>; mbx1.contoso.test",
+    "mbx1.contoso.test",
+    "mbx1.contoso.test \\",
+]
+
+
+@pytest.mark.parametrize("value", BY_MBX1)
+def test_received_by_this_server(value: str) -> None:
+    """The name behind "by" counts, in any case, and comments do not."""
+    assert local_received_count((("RECEIVED", value),), "Mbx1.Contoso.test") == 1
+
+
+@pytest.mark.parametrize("value", NOT_BY_MBX1)
+def test_received_by_others(value: str) -> None:
+    """The name anywhere else does not count."""
+    assert local_received_count((("Received", value),), "mbx1.contoso.test") == 0
+
+
+def test_hops_are_counted() -> None:
+    """Every Received field is a hop, of this server or another; no other field is."""
+    raw = (
+        "".join(f"Received: {value}\r\nX-Received: {value}\r\n" for value in [*BY_MBX1, *NOT_BY_MBX1])
+        + "received:\r\n by MBX1.contoso.test\r\n (folded); date\r\n\r\nReceived: by mbx1.contoso.test\r\n"
+    )
+    headers = parse_header_section(raw.encode())
+
+    assert received_count(headers) == len(BY_MBX1) + len(NOT_BY_MBX1) + 1
+    assert local_received_count(headers, "mbx1.contoso.test") == len(BY_MBX1) + 1
+    assert received_count(()) == local_received_count((), "mbx1.contoso.test") == 0
+
+
+@given(
+    st.lists(st.sampled_from(["(", ")", "\\", "by", "from", " ", ";", "a.test", "\n"])).map("".join)
+    | st.text()
+)
+def test_any_received_field(value: str) -> None:
+    """Nothing is raised, and no field is by this server without its name."""
+    assert local_received_count((("Received", value),), "a.test") <= ("a.test" in value.lower())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"a",
+        b"A: 1\r\n\r\nb\r\n",
+        b"\r\n\r\n.\r\n..\r\n",
+        # A NUL elsewhere is none of its business: BINARYMIME may carry it.
+        b"a\0b\r\n",
+        b"\0\r\n.a\0\r\n\0.a\r\n",
+        b"a\0.\0\r\n",
+        b"\r\n.\0",
+    ],
+)
+def test_proper_line_ends(raw: bytes) -> None:
+    """Text whose lines end in CRLF, the last one or not."""
+    assert not has_bare_line_end(raw)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        *(
+            b"\n.\n",
+            b"\n.\r\n",
+            b"\r\n.\n",
+            b"\r.\r",
+            b"\r.\r\n",
+            b"\r\n.\r",
+            b"\n.\r",
+            b"\r.\n",
+            b"\r\r\n.\r\r\n",
+        ),
+        *(b"\n", b"\r", b"\n\r", b"\r\r\n", b"\r\n\n", b"\n\r\n"),
+        *(b"\r\0\n.\r\n", b"\r\n.\r\0\n", b"\0\n.\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n\0\0.\0\0\r\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "behind"), [(b"", b""), (b"A: 1\r\n\r\nb", b"MAIL FROM:<a@b>\r\n"), (b"\r\n", b"\r\n")]
+)
+def test_smuggled_ends_are_seen(end: bytes, before: bytes, behind: bytes) -> None:
+    """Each form that some receiver has taken for the end of a message, wherever it stands."""
+    assert has_bare_line_end(before + end + behind)
+
+
+@pytest.mark.parametrize("raw", [b"\0.\r\nMAIL", b".\0\r\n", b"\0\0.\0\r\n"])
+def test_an_end_may_stand_at_the_very_start(raw: bytes) -> None:
+    """A line end stands before the first line, too."""
+    assert has_bare_line_end(raw)
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b"\0", b".", b"a"])).map(b"".join))
+def test_line_ends_as_a_naive_reader_sees_them(raw: bytes) -> None:
+    """The counting agrees with a look at each octet, and with what is left when NULs are dropped."""
+    bare = any(
+        (octet == 10 and raw[at - 1 : at] != b"\r") or (octet == 13 and raw[at + 1 : at + 2] != b"\n")
+        for at, octet in enumerate(raw)
+    )
+    hidden = any(b"\0" in line and line.replace(b"\0", b"") == b"." for line in raw.split(b"\r\n")[:-1])
+
+    assert has_bare_line_end(raw) == (bare or hidden)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from smtpd_anontls.domain.events import EventDraft, EventId
 from smtpd_anontls.domain.records import (
+    Attempt,
     ClientHello,
     EventRecord,
     MessageRecord,
@@ -44,6 +45,14 @@ SESSION = SessionRecord(
     event_ids=(12015,),
     messages=(7,),
     transcript=(TranscriptRow(0, "S", "220 ready"),),
+    proxy="192.0.2.9:4711",
+    limits=("MaxRecipientsPerMessage: a message has more than 200 recipients",),
+    attempts=(
+        Attempt("X-EXPS", "NTLM", "CONTOSO\\MBX2$", "wrong_password", "the password is another"),
+        Attempt("X-EXPS", "GSSAPI", "CONTOSO\\MBX2$", None, "Kerberos"),
+    ),
+    groups=("ExchangeServers",),
+    permissions=("SMTPSubmit",),
 )
 
 
@@ -82,6 +91,26 @@ def test_a_session_is_shown_whole() -> None:
         "selections": [{"verb": "X-ANONYMOUSTLS"}],
         "event_ids": [12015],
         "messages": [7],
+        "proxy": "192.0.2.9:4711",
+        "limits": ["MaxRecipientsPerMessage: a message has more than 200 recipients"],
+        "authentications": [
+            {
+                "verb": "X-EXPS",
+                "mechanism": "NTLM",
+                "identity": "CONTOSO\\MBX2$",
+                "failure": "wrong_password",
+                "detail": "the password is another",
+            },
+            {
+                "verb": "X-EXPS",
+                "mechanism": "GSSAPI",
+                "identity": "CONTOSO\\MBX2$",
+                "failure": None,
+                "detail": "Kerberos",
+            },
+        ],
+        "groups": ["ExchangeServers"],
+        "permissions": ["SMTPSubmit"],
     }
 
 

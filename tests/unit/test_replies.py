@@ -7,7 +7,7 @@ import re
 import pytest
 
 from smtpd_anontls.protocol import replies
-from smtpd_anontls.protocol.replies import Reply, banner, help_text, queued
+from smtpd_anontls.protocol.replies import Reply, banner, challenge, chunk_received, help_text, queued
 
 NAMED = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 MADE = {
@@ -16,11 +16,37 @@ MADE = {
     ),
     "queued": queued("<a@contoso.test>", 1, "mbx1.contoso.test"),
     "help": help_text(("HELO", "EHLO")),
+    "challenge": challenge("NTLM supported"),
+    "chunk": chunk_received(86),
 }
 # RFC 3463 section 2: class, subject and detail, without leading zeros.
 ENHANCED = re.compile(r"[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})")
 # RFC 5321 section 4.2: the codes that it and its extensions (RFC 4954) define.
-CODES = {214, 220, 221, 250, 252, 354, 421, 451, 452, 500, 501, 502, 503, 530, 552}
+CODES = {
+    214,
+    220,
+    221,
+    235,
+    250,
+    252,
+    334,
+    354,
+    421,
+    451,
+    452,
+    454,
+    500,
+    501,
+    502,
+    503,
+    504,
+    530,
+    535,
+    550,
+    552,
+    553,
+    554,
+}
 
 
 @pytest.mark.parametrize("reply", [*NAMED.values(), *MADE.values()], ids=[*NAMED, *MADE])
@@ -43,7 +69,7 @@ def test_only_the_banner_hello_help_and_354_carry_no_status() -> None:
     """RFC 2034 section 4 asks for an enhanced status in the others."""
     without = {name for name, reply in (NAMED | MADE).items() if not reply.enhanced}
 
-    assert without == {"START_MAIL_INPUT", "banner", "help"}
+    assert without == {"START_MAIL_INPUT", "banner", "help", "challenge"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +85,21 @@ def test_only_the_banner_hello_help_and_354_carry_no_status() -> None:
         (replies.SERVICE_NOT_ACTIVE, "421 4.3.2 Service not active"),
         (replies.TIMEOUT, "451 4.7.0 Timeout waiting for client input"),
         (replies.MUST_STARTTLS, "451 5.7.3 Must issue a STARTTLS command first"),
+        (
+            replies.TOO_MANY_CONNECTIONS,
+            "421 4.3.2 The maximum number of concurrent connections has exceeded a limit, closing transmission channel",
+        ),
+        (
+            replies.TOO_MANY_MESSAGES,
+            "421 4.4.2 Message submission rate for this client has exceeded the configured limit",
+        ),
+        (replies.CONNECTION_TIMED_OUT, "421 4.4.1 Connection timed out"),
+        (replies.TOO_MANY_HOPS, "554 5.4.6 Hop count exceeded - possible mail loop"),
+        (replies.AUTHENTICATED, "235 2.7.0 Authentication successful"),
+        (replies.AUTHENTICATION_FAULT, "454 4.7.0 Temporary authentication failure"),
+        (replies.AUTHENTICATION_FAILED, "535 5.7.3 Authentication unsuccessful"),
+        (replies.UNKNOWN_MECHANISM, "504 5.7.4 Unrecognized authentication type"),
+        (chunk_received(86), "250 2.0.0 86 octets received"),
         (replies.UNRECOGNIZED, "500 5.3.3 Unrecognized command"),
         (replies.INVALID_DOMAIN, "501 5.5.4 Invalid domain name"),
         (replies.INVALID_ADDRESS, "501 5.1.7 Invalid address"),
