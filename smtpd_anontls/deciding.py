@@ -10,13 +10,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from smtpd_anontls.authenticating import Authentication
 from smtpd_anontls.certificates.contexts import check_ciphers
 from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
 from smtpd_anontls.certificates.passwords import PasswordInEnvironment, PasswordInFile
 from smtpd_anontls.certificates.store import LocalComputerStore, StoreError, say_nothing
 from smtpd_anontls.directory.file import FileDirectory
 from smtpd_anontls.domain.events import EventId
-from smtpd_anontls.domain.flags import AuthMechanism, StartTlsCertificate
+from smtpd_anontls.domain.flags import AuthMechanism, ServerRole, StartTlsCertificate
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection import anonymous_tls, starttls
 from smtpd_anontls.selection.fallback import reconsider
@@ -62,6 +63,7 @@ class Surroundings:
     stores: Mapping[str, LocalComputerStore]
     tls: TlsPolicy
     ephemeral: EphemeralCertificates
+    authentication: Authentication
 
     @classmethod
     def of(
@@ -74,15 +76,17 @@ class Surroundings:
     ) -> Surroundings:
         """Return the surroundings that *settings* describe, with *directory* where there is one; nothing is read yet."""
         ephemeral = ephemeral or EphemeralCertificates()
+        directory = directory or directory_of(settings.directory, on_warning=on_warning)
         return cls(
             settings.directory,
-            directory or directory_of(settings.directory, on_warning=on_warning),
+            directory,
             {
                 each.server.name: store_of(each, on_warning=on_warning, ephemeral=ephemeral)
                 for each in settings.servers
             },
             settings.tls,
             ephemeral,
+            Authentication.of(settings, directory, on_warning=on_warning),
         )
 
     def adapted_to(self, settings: Settings, *, on_warning: Callable[[str], None]) -> Surroundings:
@@ -131,7 +135,9 @@ class Surroundings:
             if selection.certificate is None:
                 break
             try:
-                context = await store.context(selection.certificate.thumbprint, self.tls)
+                context = await self._context(
+                    store, selection.certificate.thumbprint, connector, server, verb
+                )
                 break
             except StoreError as error:
                 # The store may have changed since it was asked, so the first time it is asked again.
@@ -153,10 +159,27 @@ class Surroundings:
         if left.certificate is None:
             return left, None
         try:
-            return left, await store.context(left.certificate.thumbprint, self.tls)
+            return left, await self._context(
+                store, left.certificate.thumbprint, connector, server, selection.verb
+            )
         except StoreError as error:
             # What keeps OpenSSL from taking any certificate.
             return left.not_loadable(str(error), server.fqdn_of(connector)), None
+
+    async def _context(
+        self,
+        store: LocalComputerStore,
+        thumbprint: str,
+        connector: ReceiveConnector,
+        server: Server,
+        verb: TlsVerb,
+    ) -> ServerContext:
+        """Return what a session starts TLS with; StoreError where the certificate cannot be loaded."""
+        # Direct trust is between servers, which say X-ANONYMOUSTLS; an Edge server always asks.
+        asks = connector.request_client_certificate or server.role is ServerRole.Edge
+        if asks and verb is TlsVerb.X_ANONYMOUSTLS:
+            return await store.direct_trust_context(thumbprint, self.tls)
+        return await store.context(thumbprint, self.tls)
 
     async def select(
         self, connector: ReceiveConnector, server: Server, verb: TlsVerb, moment: Moment

@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
+from smtpd_anontls.announcing import Announcer
 from smtpd_anontls.deciding import (
     Surroundings,
     close_directory,
@@ -21,21 +23,19 @@ from smtpd_anontls.deciding import (
     select_at_start,
     warnings_of_the_day,
 )
-from smtpd_anontls.domain.events import source_of
+from smtpd_anontls.domain.endpoints import Binding
+from smtpd_anontls.domain.flags import ProtocolLoggingLevel
+from smtpd_anontls.domain.limits import Connections, MessageRates
 from smtpd_anontls.domain.matching import Bound, NotTaken, match
-from smtpd_anontls.domain.records import EventRecord, TlsVerb
-from smtpd_anontls.eventlog.jsonl import json_line
-from smtpd_anontls.eventlog.lines import lines_to
-from smtpd_anontls.eventlog.log import EventLog
-from smtpd_anontls.eventlog.syslog import Syslog
-from smtpd_anontls.eventlog.windows_xml import event_xml
+from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
 from smtpd_anontls.journal.waiting import Messages
+from smtpd_anontls.protocol.replies import TOO_MANY_CONNECTIONS
+from smtpd_anontls.protocol_log.log import ProtocolLog
 from smtpd_anontls.provisioning import provision
 from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
-from smtpd_anontls.settings.values import SyslogSink
 from smtpd_anontls.smtp.listener import Listener, ListenError
 from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Welcome
 
@@ -43,17 +43,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from smtpd_anontls.deciding import PlacedEvent
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
-    from smtpd_anontls.domain.endpoints import Binding
     from smtpd_anontls.domain.events import EventDraft
-    from smtpd_anontls.domain.flags import TransportRole
+    from smtpd_anontls.domain.limits import Struck
+    from smtpd_anontls.domain.matching import Taken
     from smtpd_anontls.domain.records import MessageRecord, SessionRecord
-    from smtpd_anontls.eventlog.log import Sink
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.settings.values import EventSink, Loaded
-    from smtpd_anontls.smtp.ports import ServerContext
+    from smtpd_anontls.settings.values import Loaded, ProtocolLogSettings
+    from smtpd_anontls.smtp.ports import ServerContext, SessionLog
 
 log = logging.getLogger("smtpd_anontls")
 
@@ -62,7 +60,6 @@ DRAIN_TIMEOUT = 10.0
 _DAY = timedelta(days=1)
 # Seconds between looks at the configuration and the calendar while no session comes.
 _LOOK_INTERVAL = 1.0
-_IN_UNITS_OF_MICROSECONDS = 1_000_000
 
 
 def utc_now() -> datetime:
@@ -96,9 +93,14 @@ class Receiver:
             )
         )
         self.messages = Messages(self.journal)
-        self.event_log = EventLog([self._sink(each) for each in settings.event_log], on_warning)
+        self._announcer = Announcer(
+            settings.event_log, self.journal, clock=self.now, computer=self._computer, on_warning=on_warning
+        )
         self.listener = Listener(self, on_warning=on_warning)
         self.selections_at_start: list[tuple[ReceiveConnector, Selection]] = []
+        self.protocol_log = _protocol_log_of(settings.protocol_log, clock=self.now, on_warning=on_warning)
+        self._connections = Connections()
+        self._rates = MessageRates()
         self._bound: tuple[Bound, ...] = ()
         # The real binding of each connector's binding to port 0, which it keeps.
         self._ports: dict[tuple[str, str, Binding], Binding] = {}
@@ -108,7 +110,6 @@ class Receiver:
         self._retiring: set[asyncio.Task[None]] = set()
         self._no_sessions = asyncio.Event()
         self._stopping = False
-        self._last_event_id = 0
         self._warnings_due = self.now() + _DAY
 
     # -- life
@@ -124,16 +125,18 @@ class Receiver:
             await asyncio.to_thread(self.surroundings.load, servers)
             await self.journal.open()
             opened.push_async_callback(self.journal.close)
-            await asyncio.to_thread(self.event_log.open)
+            await asyncio.to_thread(self._announcer.event_log.open)
             # In a thread: a pipe that nobody reads takes its time to close.
-            opened.push_async_callback(asyncio.to_thread, self.event_log.close)
-            newest = await self.journal.events(limit=1)
-            self._last_event_id = newest[0]["id"] if newest else 0
+            opened.push_async_callback(asyncio.to_thread, self._announcer.event_log.close)
+            if self.protocol_log is not None:
+                await asyncio.to_thread(self.protocol_log.open)
+                opened.push_async_callback(asyncio.to_thread, self.protocol_log.close)
+            await self._announcer.continue_ids()
             moment = Moment(self.now(), at_start=True)
             self._warnings_due = moment.now + _DAY
             self.selections_at_start, events = await select_at_start(self.surroundings, servers, moment)
             for event in events:
-                self._write_placed(event)
+                self._announcer.write_placed(event)
             opened.push_async_callback(self.listener.close, DRAIN_TIMEOUT)
             self._bound, self._ports = await self._bind(servers)
             self._watch = asyncio.create_task(self._keep_watch())
@@ -173,14 +176,34 @@ class Receiver:
         """Return 64 random bits, unique across nodes."""
         return secrets.token_hex(8)
 
+    def expects_proxy_header(self, arrival: Arrival) -> bool:
+        """Whether the peer is a trusted proxy of a connector that listens there."""
+        return any(
+            trusted.covers(arrival.remote[0])
+            for bound in self._bound
+            if bound.connector.proxy_protocol and bound.binding.covers(*arrival.local)
+            for trusted in bound.connector.trusted_proxies
+        )
+
     async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
-        """Match the connector and run both selections; their events are written."""
+        """Match the connector, count the session, and run both selections; their events are written."""
         await self.refresh()
         # What holds now holds for the whole session; nothing is awaited before all of it is in hand.
         surroundings = self.surroundings
         taken = match(self._bound, arrival.local, arrival.remote[0])
         if isinstance(taken, NotTaken):
             return Refusal(taken.server, taken.detail)
+        server, connector = taken.server, taken.connector
+        place = (server.name, connector.name)
+        if (struck := self._connections.enter(place, arrival.remote[0], connector)) is not None:
+            return Refusal(server, taken.detail, connector, TOO_MANY_CONNECTIONS, struck)
+        try:
+            return await self._select(arrival, taken, surroundings)
+        except BaseException:
+            self._connections.leave(place, arrival.remote[0])
+            raise
+
+    async def _select(self, arrival: Arrival, taken: Taken, surroundings: Surroundings) -> Welcome:
         server, connector = taken.server, taken.connector
         moment = Moment(self.now())
         selections: list[Selection] = []
@@ -191,8 +214,36 @@ class Receiver:
                 contexts[verb] = context
             selections.append(selection)
             for draft in selection.events:
-                self._write(draft, connector.transport_role, server.name, connector.name, arrival.session_id)
-        return Welcome(server, connector, taken.detail, tuple(selections), contexts, surroundings.tls)
+                self._announcer.write(
+                    draft, connector.transport_role, server.name, connector.name, arrival.session_id
+                )
+        logons = surroundings.authentication.at(server, connector)
+        return Welcome(server, connector, taken.detail, tuple(selections), contexts, surroundings.tls, logons)
+
+    def departed(self, arrival: Arrival, welcome: Welcome) -> None:
+        """Count the session no longer."""
+        self._connections.leave((welcome.server.name, welcome.connector.name), arrival.remote[0])
+
+    def session_log(self, arrival: Arrival, server: Server, connector: ReceiveConnector) -> SessionLog | None:
+        """Return the rows of the session in the protocol log, where there is one and the connector wants it."""
+        if self.protocol_log is None or connector.protocol_logging_level is ProtocolLoggingLevel.NotUsed:
+            return None
+        return self.protocol_log.session(
+            arrival.session_id,
+            f"{server.name}\\{connector.name}",
+            str(Binding(*arrival.local)),
+            str(Binding(*arrival.remote)),
+        )
+
+    def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
+        """Count a message, unless MessageRateLimit strikes."""
+        return self._rates.admit(
+            (welcome.server.name, welcome.connector.name),
+            welcome.connector,
+            source=str(arrival.remote[0]),
+            sender=sender,
+            now=time.monotonic(),
+        )
 
     async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
         """Make a message durable; DeliveryError where the journal could not."""
@@ -203,6 +254,16 @@ class Receiver:
             raise DeliveryError from error
         self.messages.arrived(message)
         return message_id
+
+    def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
+        """Write an event of a session."""
+        self._announcer.write(
+            draft,
+            welcome.connector.transport_role,
+            welcome.server.name,
+            welcome.connector.name,
+            arrival.session_id,
+        )
 
     def record_session(self, record: SessionRecord) -> None:
         """Pass an ended session to the journal."""
@@ -244,7 +305,7 @@ class Receiver:
                 self._retire(self.surroundings)
             self.surroundings, self._bound, self._ports = surroundings, bound, ports
         for event in change.events:
-            self._write_placed(event)
+            self._announcer.write_placed(event)
 
     def _retire(self, surroundings: Surroundings) -> None:
         """Close the directory of *surroundings* when no session can be asking it any more."""
@@ -323,43 +384,28 @@ class Receiver:
         self._warnings_due = now + _DAY
         servers = [each.server for each in self._live.settings.servers]
         for event in await warnings_of_the_day(self.surroundings, servers, now):
-            self._write_placed(event)
-
-    # -- events
-
-    def _write_placed(self, event: PlacedEvent) -> None:
-        self._write(event.draft, event.role, event.server, event.connector, None)
-
-    def _write(
-        self,
-        draft: EventDraft,
-        role: TransportRole,
-        server: str | None,
-        connector: str | None,
-        session_id: str | None,
-    ) -> None:
-        now = self.now()
-        # Microseconds, and one more where two events share one: increasing over restarts, too.
-        self._last_event_id = max(self._last_event_id + 1, int(now.timestamp() * _IN_UNITS_OF_MICROSECONDS))
-        record = EventRecord(
-            id=self._last_event_id,
-            time=now,
-            draft=draft,
-            source=source_of(role),
-            server=server,
-            connector=connector,
-            session_id=session_id,
-        )
-        self.event_log.write(record)
-        self.journal.record_event(record)
-
-    def _sink(self, wanted: EventSink) -> Sink:
-        if isinstance(wanted, SyslogSink):
-            return Syslog(wanted.address, self._computer)
-        line_of = json_line if wanted.format == "jsonl" else event_xml(self._computer)
-        return lines_to(wanted.path, line_of, max_size=wanted.max_size, keep=wanted.keep)
+            self._announcer.write_placed(event)
 
     def _computer(self, server: str | None) -> str:
         """Return the FQDN of *server*, or of the first one for an event that belongs to none."""
         servers = [each.server for each in self._live.settings.servers]
         return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)
+
+
+def _protocol_log_of(
+    settings: ProtocolLogSettings | None,
+    *,
+    clock: Callable[[], datetime],
+    on_warning: Callable[[str], None],
+) -> ProtocolLog | None:
+    if settings is None:
+        return None
+    return ProtocolLog(
+        settings.path,
+        settings.layout,
+        max_age=settings.max_age,
+        max_directory_size=settings.max_directory_size,
+        max_file_size=settings.max_file_size,
+        clock=clock,
+        on_warning=on_warning,
+    )

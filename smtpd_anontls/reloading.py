@@ -173,7 +173,7 @@ def _draft(event_id: EventId, description: str) -> EventDraft:
 
 def _at_next_start(before: Settings, after: Settings) -> list[str]:
     """Return a line for each part that a running receiver does not change."""
-    parts = ("event_log", "capture")
+    parts = ("event_log", "capture", "protocol_log")
     return [
         f"{after.text_name}: {part}: the change takes effect at the next start"
         for part in parts

@@ -26,6 +26,7 @@ import pytest
 import trustme
 import yaml
 
+from smtpd_anontls.authentication.credentials import NtHash, with_user, write_text
 from smtpd_anontls.certificates.issue import KeyType, issue
 from smtpd_anontls.domain.certificate import Certificate, thumbprint_of
 from smtpd_anontls.receiver import Receiver
@@ -122,6 +123,11 @@ class Lab:
         return self.folder / "certs"
 
     @property
+    def users(self) -> Path:
+        """The users of NTLM and LOGIN, where there are any."""
+        return self.config.parent / "users.txt"
+
+    @property
     def database(self) -> Path:
         """The journal."""
         return self.folder / "capture.db"
@@ -144,12 +150,15 @@ class Lab:
         settings: Mapping[str, Any] | None = None,
         store: Mapping[str, str | None] | None = None,
         directory: str | Mapping[str, Any] | None = "internal",
+        neighbours: Mapping[str, Mapping[str, Any]] | None = None,
+        users: Mapping[str, str] | None = None,
     ) -> Path:
         """Write all files and return the configuration's path; every argument overlays what is usual.
 
         *store* gives certificates a condition of CONDITIONS, None leaves one out.  *directory* is the
         name of a certificate, ``missing-thumbprint``, ``unreadable``, None where nothing is set, or the
-        server's whole entry.
+        server's whole entry; *neighbours* are the entries of other servers.  *users* of NTLM and LOGIN have
+        passwords; without any there is no file of users.
         """
         self._write_store({**STORE, **(store or {})})
         entry: Mapping[str, Any]
@@ -177,7 +186,11 @@ class Lab:
             **(settings or {}),
         }
         self.config.parent.mkdir(exist_ok=True)
-        (self.config.parent / "directory.yaml").write_text(yaml.safe_dump({SERVER: dict(entry)}))
+        if users is not None:
+            self._write_users(users)
+            content["authentication"] = {"credentials": "users.txt", **content.get("authentication", {})}
+        entries = {SERVER: dict(entry), **{name: dict(each) for name, each in (neighbours or {}).items()}}
+        (self.config.parent / "directory.yaml").write_text(yaml.safe_dump(entries))
         self.config.write_text(yaml.safe_dump(content, sort_keys=False))
         return self.config
 
@@ -210,6 +223,12 @@ class Lab:
 
     def _thumbprint(self, name: str) -> str:
         return ABSENT_THUMBPRINT if name == "missing-thumbprint" else self.certificate(name).thumbprint
+
+    def _write_users(self, users: Mapping[str, str]) -> None:
+        text = ""
+        for name, password in users.items():
+            text = with_user(text, name, NtHash.of(password))
+        write_text(self.users, text)
 
     def _write_store(self, wanted: Mapping[str, str | None]) -> None:
         self.store.mkdir(exist_ok=True)
@@ -283,6 +302,8 @@ _CONNECTOR = {
     "max_inbound_connection_per_source": "unlimited",
     "max_inbound_connection_percentage_per_source": 100,
     "tarpit_interval": 0,
+    "auth_tarpit_interval": 0,
+    "max_protocol_errors": "unlimited",
 }
 
 

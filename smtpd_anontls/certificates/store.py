@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from smtpd_anontls.certificates.contexts import ContextError, server_context
+from smtpd_anontls.certificates.contexts import ContextError, direct_trust_context, server_context
 from smtpd_anontls.certificates.entries import index
 from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
 from smtpd_anontls.certificates.folder import MAX_FILES, FolderRead, is_current, read
@@ -37,11 +38,19 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from OpenSSL import SSL
+
     from smtpd_anontls.certificates.contents import HeldKey
     from smtpd_anontls.certificates.entries import Entry
     from smtpd_anontls.certificates.passwords import PasswordSource
     from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
     from smtpd_anontls.domain.tls_policy import TlsPolicy
+
+    Make = Callable[[Sequence[x509.Certificate], PrivateKeyTypes, TlsPolicy], "T"]
+
+T = TypeVar("T")
 
 
 class StoreError(Exception):
@@ -57,15 +66,45 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Generic[T]):
     """A context, and what it was made from."""
 
     entry: Entry
-    context: ssl.SSLContext
+    context: T
 
     def fits(self, entry: Entry | None) -> bool:
         """Whether neither the certificate's file nor the key's has changed since."""
         return entry is not None and self.entry.source is entry.source and self.entry.key is entry.key
+
+
+class _Contexts(Generic[T]):
+    """The contexts of one kind, each made when it is first asked for."""
+
+    def __init__(self, make: Make[T]) -> None:
+        self._make = make
+        self._kept: dict[tuple[str, TlsPolicy], _Kept[T]] = {}
+        self._building = asyncio.Lock()
+
+    async def get(self, thumbprint: str, entry: Entry, key: HeldKey, policy: TlsPolicy) -> T:
+        wanted = (thumbprint.upper(), policy)
+        kept = self._kept.get(wanted)
+        if kept is None or not kept.fits(entry):
+            async with self._building:
+                kept = self._kept.get(wanted)
+                if kept is None or not kept.fits(entry):
+                    kept = _Kept(entry, await asyncio.to_thread(self._build, entry, key, policy))
+                    self._kept[wanted] = kept
+        return kept.context
+
+    def drop_what_is_gone(self, find: Callable[[str], Entry | None]) -> None:
+        self._kept = {wanted: kept for wanted, kept in self._kept.items() if kept.fits(find(wanted[0]))}
+
+    def _build(self, entry: Entry, key: HeldKey, policy: TlsPolicy) -> T:
+        chain = [held.parsed for held in entry.source.chain_of(entry.held)]
+        try:
+            return self._make(chain, key.private_key, policy)
+        except ContextError as error:
+            raise StoreError(f"{entry.shown.file}: {error}") from error
 
 
 _NO_PASSWORDS: Mapping[str, PasswordSource] = MappingProxyType({})
@@ -91,11 +130,11 @@ class LocalComputerStore:
         self._ephemeral = ephemeral or EphemeralCertificates()
         self._on_warning = on_warning
         self._state = _State(FolderRead(), MappingProxyType({}))
-        self._contexts: dict[tuple[str, TlsPolicy], _Kept] = {}
+        self._contexts = _Contexts(server_context)
+        self._direct_trust_contexts = _Contexts(direct_trust_context)
         self._reading = asyncio.Lock()
         self._begun = 0  # Readings by number: the last that began, and the last that came to its end.
         self._taken = 0
-        self._building = asyncio.Lock()
 
     @property
     def folder(self) -> Path:
@@ -138,24 +177,23 @@ class LocalComputerStore:
 
         The same one is returned until the certificate's file or its key's changes.
         """
-        wanted = (thumbprint.upper(), policy)
-        entry, key = self._usable(thumbprint, await self._entries())
-        kept = self._contexts.get(wanted)
-        if kept is None or not kept.fits(entry):
-            async with self._building:
-                kept = self._contexts.get(wanted)
-                if kept is None or not kept.fits(entry):
-                    kept = _Kept(entry, await asyncio.to_thread(_build, entry, key, policy))
-                    self._contexts[wanted] = kept
-        return kept.context
+        return await self._contexts.get(thumbprint, *self._usable(thumbprint, await self._entries()), policy)
+
+    async def direct_trust_context(self, thumbprint: str, policy: TlsPolicy) -> SSL.Context:
+        """Return the context that presents this certificate and asks for the client's; kept, and StoreError, as above."""
+        usable = self._usable(thumbprint, await self._entries())
+        return await self._direct_trust_contexts.get(thumbprint, *usable, policy)
 
     def _usable(self, thumbprint: str, entries: Mapping[str, Entry]) -> tuple[Entry, HeldKey]:
-        entry = entries.get(thumbprint.upper()) or self._ephemeral.find(thumbprint.upper())
+        entry = self._found(entries, thumbprint.upper())
         if entry is None:
             raise StoreError(f"the local computer store holds no certificate with thumbprint {thumbprint}")
         if entry.key is None:
             raise StoreError(f"{entry.shown.file} holds {thumbprint}, but it {entry.shown.key.value}")
         return entry, entry.key
+
+    def _found(self, entries: Mapping[str, Entry], thumbprint: str) -> Entry | None:
+        return entries.get(thumbprint) or self._ephemeral.find(thumbprint)
 
     async def _entries(self) -> Mapping[str, Entry]:
         """Return what the folder holds now; callers that find it changed share one reading."""
@@ -180,11 +218,9 @@ class LocalComputerStore:
     def _take(self, state: _State) -> None:
         """Let *state* be the store's, drop contexts of what is gone, and say what is newly wrong."""
         before, self._state = self._state, state
-        self._contexts = {
-            wanted: kept
-            for wanted, kept in self._contexts.items()
-            if kept.fits(state.entries.get(wanted[0]) or self._ephemeral.find(wanted[0]))
-        }
+        find = partial(self._found, state.entries)
+        self._contexts.drop_what_is_gone(find)
+        self._direct_trust_contexts.drop_what_is_gone(find)
         if state.folder.problem is not None and state.folder.problem != before.folder.problem:
             self._warn(f"{state.folder.problem}; until then no certificate can be loaded")
         if state.folder.left_out and not before.folder.left_out:
@@ -197,11 +233,3 @@ class LocalComputerStore:
 
     def _warn(self, warning: str) -> None:
         self._on_warning(printable(f"{self._folder.name or self._folder}: {warning}"))
-
-
-def _build(entry: Entry, key: HeldKey, policy: TlsPolicy) -> ssl.SSLContext:
-    chain = [held.parsed for held in entry.source.chain_of(entry.held)]
-    try:
-        return server_context(chain, key.private_key, policy)
-    except ContextError as error:
-        raise StoreError(f"{entry.shown.file}: {error}") from error

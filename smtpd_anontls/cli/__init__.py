@@ -49,6 +49,7 @@ main.add_under(
         "connector": "smtpd_anontls.cli.connectors:connector",
         "certificate": "smtpd_anontls.cli.certificates:certificate",
         "transport-service": "smtpd_anontls.cli.transport_service:transport_service",
+        "credential": "smtpd_anontls.cli.credentials:credential",
     },
 )
 main.add_under(

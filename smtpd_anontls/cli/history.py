@@ -140,10 +140,29 @@ def _session_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
             )
             if offered["server_name"]:
                 facts.append(("SNI", offered["server_name"]))
+    facts.extend(_sender_facts(found))
     if found["messages"]:
         facts.append(("messages", ", ".join(map(str, found["messages"]))))
     if found["event_ids"]:
         facts.append(("events", ", ".join(map(str, found["event_ids"]))))
+    return facts
+
+
+def _sender_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return who the sender is, what it may do, and the limits that struck."""
+    # A journal may hold sessions from before these were recorded.
+    facts = []
+    if found.get("proxy"):
+        facts.append(("proxy", found["proxy"]))
+    for each in found.get("authentications", ()):
+        ended = "succeeded" if each["failure"] is None else f"failed ({each['failure']})"
+        facts.append(("logon", f"{each['verb']} {each['mechanism']} {ended}: {each['detail']}"))
+    if found["authenticated_as"]:
+        groups = ", ".join(found.get("groups", ())) or "no group"
+        facts.append(("sender", f"{found['authenticated_as']} ({groups})"))
+    if found.get("permissions"):
+        facts.append(("permissions", " ".join(found["permissions"])))
+    facts.extend(("limit", struck) for struck in found.get("limits", ()))
     return facts
 
 

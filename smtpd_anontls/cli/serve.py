@@ -22,6 +22,7 @@ from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.eventlog.log import EventLogError
 from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.protocol_log.log import ProtocolLogError
 from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import ConfigError
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
     from smtpd_anontls.settings.values import Loaded
 
 
-_CANNOT_START = (StoreError, DirectoryError, ProvisioningError, ListenError, JournalError, EventLogError)
+_CANNOT_START = (
+    StoreError,
+    DirectoryError,
+    ProvisioningError,
+    ListenError,
+    JournalError,
+    EventLogError,
+    ProtocolLogError,
+)
 
 
 @click.command(cls=Command, short_help="Run the receiver until SIGINT or SIGTERM.")

@@ -15,26 +15,35 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from smtpd_anontls.directory.connections import Connections, Effort
 from smtpd_anontls.directory.file import ATTRIBUTE, ChangedInBetweenError, DirectoryError
-from smtpd_anontls.directory.finding import find_server, no_such_object
+from smtpd_anontls.directory.finding import find_organization, find_server, groups_of, no_such_object
 from smtpd_anontls.directory.ldap_library import ldap3, results
+from smtpd_anontls.directory.listing import read_register
+from smtpd_anontls.directory.membership import Accounts, can_be_asked_for
 from smtpd_anontls.directory.notification import Watch
 from smtpd_anontls.directory.reasons import RefusedError, UnavailableError
 from smtpd_anontls.directory.searching import Searching
 from smtpd_anontls.directory.server_object import ServerObject
+from smtpd_anontls.domain.account_names import AccountName
 from smtpd_anontls.domain.directory_value import Answer, Unreadable, Unset, decode
 from smtpd_anontls.domain.ldap_access import BindMethod
+from smtpd_anontls.domain.membership import Groups, Membership
 from smtpd_anontls.domain.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpd_anontls.directory.link import Deadline, Link
+    from smtpd_anontls.directory.naming import Register
+    from smtpd_anontls.domain.direct_trust import Naming
     from smtpd_anontls.domain.ldap_access import LdapAccess
 
 T = TypeVar("T")
 
 # An access rule leaves the attribute out without a word.
 HIDDEN = "an access rule that hides it looks the same"
+
+# What stands for a server where all of them are asked for.
+_ALL = ""
 
 # What a conditional write answers where the value is another one than was expected.
 _CONFLICTS = frozenset(
@@ -84,6 +93,19 @@ class ActiveDirectory:
         self._answers = Searching(
             self._answer, keep_seconds=access.cache_seconds, may_keep=self._is_kept_informed
         )
+        self._organization: str | None = None  # Its DN, until it is not there any more.
+        self._registers = Searching(
+            self._register,
+            keep_seconds=access.cache_seconds,
+            # Of a change to another server's object nobody would hear.
+            may_keep=lambda _: not self._watches_changes(),
+        )
+        self._accounts = Accounts(access)
+        self._memberships = Searching(
+            self._membership,
+            keep_seconds=access.cache_seconds,
+            may_keep=lambda _: not self._watches_changes(),
+        )
 
     def load(self) -> None:
         """Do nothing: the first session asks, and an unreachable directory stops no start."""
@@ -91,6 +113,19 @@ class ActiveDirectory:
     async def internal_tls_certificate(self, server: str) -> Answer:
         """Return what the object of *server* names; never raise."""
         return await self._answers.answer(server)
+
+    async def servers_naming(self, thumbprint: str) -> Naming:
+        """Return the servers whose objects name this certificate; never raise."""
+        register = await self._registers.answer(_ALL)
+        return register if isinstance(register, Unreadable) else register.naming(thumbprint)
+
+    async def groups_of(self, identity: str) -> Membership:
+        r"""Return the permission groups that hold ``CONTOSO\MBX2$``; never raise."""
+        if self.access.edge:
+            return Unreadable("AD LDS of an Edge Transport server holds no accounts")
+        if not can_be_asked_for(AccountName.parse(identity)):
+            return Groups((), "no account can be called so")
+        return await self._memberships.answer(identity)
 
     async def show(self, server: str) -> ServerObject:
         """Return the server object as it is found now, for people to read."""
@@ -123,6 +158,7 @@ class ActiveDirectory:
             raise kind(printable(str(error))) from error
         finally:
             self._answers.forget(server)
+            self._registers.forget(_ALL)
 
     def close(self) -> None:
         """Let go of every connection; whoever still asks gets an answer within the time-outs."""
@@ -139,6 +175,19 @@ class ActiveDirectory:
         if self._watches_changes():
             self._watch(server, found)
         return answer
+
+    async def _register(self, _all: str) -> Register | Unreadable:
+        try:
+            return await self._run(self._look_at_all)
+        except (UnavailableError, RefusedError) as error:
+            return Unreadable(printable(str(error)))
+
+    async def _membership(self, identity: str) -> Membership:
+        account = AccountName.parse(identity)
+        try:
+            return await self._run(lambda link, deadline: self._accounts.membership(link, account, deadline))
+        except (UnavailableError, RefusedError) as error:
+            return Unreadable(printable(str(error)))
 
     async def _run(self, ask: Callable[[Link, Deadline], T]) -> T:
         """Run *ask* in the pool, for as long as a session may be held up."""
@@ -169,6 +218,17 @@ class ActiveDirectory:
                 del self._names[key]
                 raise no_such_object(known)
         return _Found(known, values, link.url, (time.monotonic() - began) * 1000)
+
+    def _look_at_all(self, link: Link, deadline: Deadline) -> Register:
+        """Read all server objects where they were last; look for the organization where it is not there any more."""
+        if self._organization is not None:
+            try:
+                return read_register(link, groups_of(self._organization), ATTRIBUTE, deadline)
+            except RefusedError as error:
+                if error.code != results.RESULT_NO_SUCH_OBJECT:
+                    raise
+        self._organization = find_organization(link, self.access, deadline)
+        return read_register(link, groups_of(self._organization), ATTRIBUTE, deadline)
 
     def _replace(
         self, link: Link, server: str, new: bytes | None, expected: bytes | None, deadline: Deadline

@@ -18,8 +18,9 @@ import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from smtpd_anontls.directory.naming import Register
 from smtpd_anontls.directory.server_object import ServerObject
 from smtpd_anontls.directory.watched import WatchedFile
 from smtpd_anontls.domain.certificate import normalized_thumbprint
@@ -40,6 +41,10 @@ from smtpd_anontls.notation.yaml12 import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from smtpd_anontls.domain.direct_trust import Naming
+
+T = TypeVar("T")
 
 ATTRIBUTE = "msExchServerInternalTLSCert"
 MAX_FILE_BYTES = 1024 * 1024
@@ -89,6 +94,10 @@ class _Entries:
         entry = self.by_name.get(server.casefold())
         return entry is None or entry.is_current()
 
+    def are_current(self) -> bool:
+        """Whether no answer needs a reading."""
+        return all(entry.is_current() for entry in self.by_name.values())
+
 
 def _say_nothing(_warning: str) -> None:
     """Take a warning that nobody asked for."""
@@ -124,14 +133,13 @@ class FileDirectory:
 
     async def internal_tls_certificate(self, server: str) -> Answer:
         """Return what the object of *server* names; never raise."""
-        known = self._file.current()
-        if known is not None and known.is_current(server):
-            entries, answer = known, self._answer(known, server)
-        else:
-            async with self._reading:
-                entries, answer = await asyncio.to_thread(self._read, server)
-        self._warn_of(entries)
-        return answer
+        return await self._ask(
+            lambda entries: entries.is_current(server), lambda entries: self._answer(entries, server)
+        )
+
+    async def servers_naming(self, thumbprint: str) -> Naming:
+        """Return the servers whose entries name this certificate; never raise."""
+        return await self._ask(_Entries.are_current, lambda entries: self._naming(entries, thumbprint))
 
     async def show(self, server: str) -> ServerObject:
         """Return the server object as it is found, for people to read."""
@@ -154,17 +162,38 @@ class FileDirectory:
         """Replace the object of *server* by *entry*, or add it; comments of the others stay."""
         self._edit(server, entry, keep_others=False)
 
-    def _read(self, server: str) -> tuple[_Entries, Answer]:
+    async def _ask(self, is_current: Callable[[_Entries], bool], answer: Callable[[_Entries], T]) -> T:
+        """Return what *answer* makes of the entries as they are now; a thread reads where something changed."""
+        known = self._file.current()
+        if known is not None and is_current(known):
+            entries, found = known, answer(known)
+        else:
+            async with self._reading:
+                entries, found = await asyncio.to_thread(self._read, answer)
+        self._warn_of(entries)
+        return found
+
+    def _read(self, answer: Callable[[_Entries], T]) -> tuple[_Entries, T]:
         entries = self._file.now()
-        return entries, self._answer(entries, server)
+        return entries, answer(entries)
+
+    def _naming(self, entries: _Entries, thumbprint: str) -> Naming:
+        if entries.problem is not None:
+            return self._unreadable(entries.problem)
+        return Register.of((entry.name, entry.answer()) for entry in entries.by_name.values()).naming(
+            thumbprint
+        )
 
     def _answer(self, entries: _Entries, server: str) -> Answer:
         if entries.problem is not None:
-            return Unreadable(printable(f"{self._path.name}: {entries.problem}"))
+            return self._unreadable(entries.problem)
         entry = entries.by_name.get(server.casefold())
         if entry is None:
             return Unreadable(f"no such object: {self._path.name} has no entry for {server}")
         return entry.answer()
+
+    def _unreadable(self, problem: str) -> Unreadable:
+        return Unreadable(printable(f"{self._path.name}: {problem}"))
 
     def _spelling(self, server: str) -> str:
         entry = self._file.now().by_name.get(server.casefold())

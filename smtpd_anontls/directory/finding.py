@@ -22,11 +22,10 @@ _EXCHANGE = "CN=Microsoft Exchange,CN=Services"
 
 def find_server(link: Link, access: LdapAccess, server: str, deadline: Deadline) -> str:
     """Return the DN of *server*; RefusedError says which part of the way to it is missing."""
-    configuration = access.configuration_dn or _configuration(link, access, deadline)
-    organization = _organization(link, access, configuration, deadline)
+    organization = find_organization(link, access, deadline)
     found = _names(
         link,
-        f"CN=Administrative Groups,{organization}",
+        groups_of(organization),
         "SUBTREE",
         f"(&(objectClass=msExchExchangeServer)(cn={escape_filter_chars(server)}))",
         deadline,
@@ -36,6 +35,17 @@ def find_server(link: Link, access: LdapAccess, server: str, deadline: Deadline)
     if len(found) > 1:
         raise RefusedError(f"{len(found)} objects are called {server}: {printable('; '.join(found))}")
     return found[0]
+
+
+def find_organization(link: Link, access: LdapAccess, deadline: Deadline) -> str:
+    """Return the DN of the Exchange organization; RefusedError says which part of the way to it is missing."""
+    configuration = access.configuration_dn or _configuration(link, access, deadline)
+    return _organization(link, access, configuration, deadline)
+
+
+def groups_of(organization: str) -> str:
+    """Return the DN of the container below which the server objects of *organization* are."""
+    return f"CN=Administrative Groups,{organization}"
 
 
 def no_such_object(what: str) -> RefusedError:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 
+_PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
@@ -150,6 +151,29 @@ class Link:
         if result["result"] != results.RESULT_SUCCESS:
             raise of_result(result)
         return [entry for entry in response or () if entry["type"] == "searchResEntry"]
+
+    def pages(
+        self, base: str, wanted: str, attributes: Sequence[str], size: int, deadline: Deadline
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield the entries found below *base*, at most *size* at a time (RFC 2696)."""
+        cookie: bytes | None = None
+        while True:
+            with self._step("search", deadline):
+                _, result, response, _ = self.connection.search(
+                    base,
+                    wanted,
+                    search_scope="SUBTREE",
+                    attributes=list(attributes),
+                    paged_size=size,
+                    paged_cookie=cookie,
+                )
+            if result["result"] != results.RESULT_SUCCESS:
+                raise of_result(result)
+            yield [entry for entry in response or () if entry["type"] == "searchResEntry"]
+            control = (result.get("controls") or {}).get(_PAGED_RESULTS)
+            cookie = control["value"]["cookie"] if control else None
+            if not cookie:
+                return
 
     def modify(self, dn: str, changes: Mapping[str, Any], deadline: Deadline) -> None:
         """Change an entry, all of it or nothing."""

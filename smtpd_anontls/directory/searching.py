@@ -9,32 +9,34 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from smtpd_anontls.domain.directory_value import Answer, Unreadable
+from smtpd_anontls.domain.directory_value import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 MAX_ERROR_SECONDS = 1.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    answer: Answer
+class _Kept(Generic[T]):
+    answer: T
     until: float
 
 
-class Searching:
+class Searching(Generic[T]):
     """The answers of *ask*, each server asked for at most once at a time.
 
-    With *keep_seconds* an answer is kept that long while *may_keep* allows it; an error at most a
-    second.
+    With *keep_seconds* an answer is kept that long while *may_keep* allows it; an Unreadable at most
+    a second.
     """
 
     def __init__(
         self,
-        ask: Callable[[str], Awaitable[Answer]],
+        ask: Callable[[str], Awaitable[T]],
         *,
         keep_seconds: float,
         may_keep: Callable[[str], bool] = lambda _server: True,
@@ -42,11 +44,11 @@ class Searching:
         self._ask = ask
         self._keep_seconds = keep_seconds
         self._may_keep = may_keep
-        self._running: dict[str, asyncio.Task[Answer]] = {}
-        self._kept: dict[str, _Kept] = {}
+        self._running: dict[str, asyncio.Task[T]] = {}
+        self._kept: dict[str, _Kept[T]] = {}
         self._changes: dict[str, int] = {}
 
-    async def answer(self, server: str) -> Answer:
+    async def answer(self, server: str) -> T:
         """Return what the object of *server* names."""
         key = server.casefold()
         kept = self._kept.get(key)
@@ -65,7 +67,7 @@ class Searching:
         self._changes[key] = self._changes.get(key, 0) + 1
         self._kept.pop(key, None)
 
-    async def _search(self, key: str, server: str) -> Answer:
+    async def _search(self, key: str, server: str) -> T:
         began = time.monotonic()
         changes, could_keep = self._changes.get(key), self._may_keep(server)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -11,10 +12,12 @@ from smtpd_anontls.settings.directory_shape import directory_settings_of
 from smtpd_anontls.settings.shape import NotYetHonoured, Shape
 from smtpd_anontls.settings.shapes import EventFormat, server_of
 from smtpd_anontls.settings.values import (
+    AuthenticationSettings,
     CaptureSettings,
     FileSink,
     PasswordInEnvironment,
     PasswordInFile,
+    ProtocolLogSettings,
     ServerSettings,
     Settings,
     SyslogSink,
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.settings.document import Document, Keys
     from smtpd_anontls.settings.shapes import (
+        AuthenticationShape,
         CaptureShape,
         ConfigShape,
         EventSinkShape,
         PasswordShape,
+        ProtocolLogShape,
         ServerShape,
     )
     from smtpd_anontls.settings.values import EventSink
@@ -39,7 +44,6 @@ _SQLITE = "sqlite:///"
 
 def settings_of(document: Document, shape: ConfigShape, machine_fqdn: str) -> Settings:
     """Return the values of *shape*, its paths made absolute as *document* says."""
-    protocol_log = shape.protocol_log.path
     return Settings(
         path=document.path,
         text_name=document.name,
@@ -54,9 +58,8 @@ def settings_of(document: Document, shape: ConfigShape, machine_fqdn: str) -> Se
         ),
         capture=_capture(document, shape.capture),
         tls=TlsPolicy(shape.tls.minimum, shape.tls.maximum, shape.tls.ciphers, shape.tls.handshake_timeout),
-        protocol_log=None
-        if protocol_log is None
-        else document.absolute(("protocol_log", "path"), protocol_log),
+        authentication=_authentication(document, shape.authentication),
+        protocol_log=_protocol_log(document, shape.protocol_log),
         web_bind=shape.web.bind,
         state_folder=_state_folder(document, shape.capture),
     )
@@ -121,12 +124,38 @@ def _sink(document: Document, where: Keys, shape: EventSinkShape) -> EventSink:
     return FileSink(format=kind, path=path, max_size=shape.max_size, keep=shape.keep)
 
 
+def _protocol_log(document: Document, shape: ProtocolLogShape) -> ProtocolLogSettings | None:
+    if shape.path is None:
+        return None
+    age = shape.max_age
+    return ProtocolLogSettings(
+        path=document.absolute(("protocol_log", "path"), shape.path),
+        layout=shape.layout,
+        # An age that no timedelta can hold is none that a file can have.
+        max_age=None if age is None or age >= timedelta.max.total_seconds() else timedelta(seconds=age),
+        max_directory_size=shape.max_directory_size,
+        max_file_size=shape.max_file_size,
+    )
+
+
 def _capture(document: Document, shape: CaptureShape) -> CaptureSettings:
     url = shape.url
     if url is not None:
         url = _SQLITE + str(document.absolute(("capture", "url"), url.removeprefix(_SQLITE)))
     kept = shape.retention
     return CaptureSettings(url, Retention() if kept is None else Retention(**kept.model_dump()))
+
+
+def _authentication(document: Document, shape: AuthenticationShape) -> AuthenticationSettings:
+    written, identities = shape.credentials, shape.identities
+    return AuthenticationSettings(
+        credentials=None
+        if written is None
+        else document.absolute(("authentication", "credentials"), written),
+        ntlmv1=shape.ntlmv1,
+        identities=None if identities is None else MappingProxyType(identities),
+        exchange_auth=shape.exchange_auth,
+    )
 
 
 def _state_folder(document: Document, shape: CaptureShape) -> Path:

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from smtpd_anontls.domain.authentication import ExchangeAuth
 from smtpd_anontls.domain.connectors import Bytes, Seconds, Server
 from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import PermissionGroups, ServerRole
+from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.domain.scenarios import Scenario
 from smtpd_anontls.domain.syslog_address import SyslogAddress
 from smtpd_anontls.domain.tls_policy import TlsVersion
@@ -85,7 +87,7 @@ class ServerShape(Shape):
         description="Where the certificate that the directory names cannot be loaded, use one made for the "
         "moment, self-signed and kept in memory (12024 in place of 12013).",
     )
-    keytab: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
+    keytab: Annotated[str | None, read_by(optional(some_text))] = Field(
         default=None, description="Kerberos keys of SMTPSVC/<fqdn>."
     )
     scenario: Annotated[Scenario | None, read_by(optional(enumeration(Scenario)))] = Field(
@@ -107,13 +109,6 @@ class EventFormat(Enum):
     JSONL = "jsonl"
     WINDOWS_XML = "windows-xml"
     SYSLOG = "syslog"
-
-
-class ExchangeAuth(Enum):
-    """What happens with X-EXPS EXCHANGEAUTH."""
-
-    OFF = "off"
-    OBSERVE = "observe"
 
 
 def _capture_url(value: Any) -> str:
@@ -168,12 +163,47 @@ class EventSinkShape(Shape):
         return self
 
 
-class ProtocolLogShape(Shape):
-    """The protocol log."""
+def _layout(value: Any) -> Layout:
+    # YAML reads 2013 as a number.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return enumeration(Layout)(str(value) if is_number else value)
 
-    path: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
-        default=None, description="Folder of RECVyyyymmddhh-n.LOG files; null turns it off."
+
+class ProtocolLogShape(Shape):
+    """The protocol log: what Receive connectors with protocol_logging_level Verbose do, as Exchange writes it."""
+
+    path: Annotated[str | None, read_by(optional(some_text))] = Field(
+        default="../var/protocol-log", description="Folder of RECVyyyymmddhh-n.LOG files; null turns it off."
     )
+    layout: Annotated[Layout, read_by(_layout)] = Field(
+        default=Layout.CURRENT,
+        description="current: rows as Exchange 2016 and later write them; 2013: as Exchange 2010 and 2013 do, with a "
+        "row for each line of a reply, each fact of a certificate, and the session's permissions.",
+    )
+    max_age: Annotated[Seconds | None, read_by(optional(duration(positive=True)))] = Field(
+        default=Seconds(30 * 86400.0), description="Age from which a file is removed. null: no limit."
+    )
+    max_directory_size: Annotated[Bytes | None, read_by(optional(byte_size(least=1024)))] = Field(
+        default=Bytes(250 * 1024**2),
+        description="Size of all such files together; the oldest are removed. null: no limit.",
+    )
+    max_file_size: Annotated[Bytes, read_by(byte_size(least=1024))] = Field(
+        default=Bytes(10 * 1024**2), description="Size after which a new file begins, as it does each hour."
+    )
+
+    @model_validator(mode="after")
+    def _a_file_fits(self) -> ProtocolLogShape:
+        # Set-TransportService: a log file is no larger than its directory.
+        if self.max_directory_size is not None and self.max_file_size > self.max_directory_size:
+            raise mistakes_error(
+                [
+                    Mistake(
+                        ("max_file_size",),
+                        "is more than max_directory_size; write a size that is not",
+                    )
+                ]
+            )
+        return self
 
 
 class RetentionShape(Shape):
@@ -225,20 +255,16 @@ class TlsShape(Shape):
 class AuthenticationShape(Shape):
     """Who a sender is."""
 
-    credentials: Annotated[str | None, read_by(optional(some_text)), NotYetHonoured(None)] = Field(
-        default=None, description="File of the users of NTLM and LOGIN."
+    credentials: Annotated[str | None, read_by(optional(some_text))] = Field(
+        default=None, description="File of the users of NTLM and LOGIN, made by `credential add`."
     )
-    ntlmv1: Annotated[bool, read_by(boolean), NotYetHonoured(harmless=False)] = Field(
-        default=False, description="Take NTLM version 1."
-    )
+    ntlmv1: Annotated[bool, read_by(boolean)] = Field(default=False, description="Take NTLM version 1.")
     identities: Annotated[
-        dict[str, PermissionGroups] | None,
-        read_by(optional(mapped(flags(PermissionGroups)))),
-        NotYetHonoured(None),
+        dict[str, PermissionGroups] | None, read_by(optional(mapped(flags(PermissionGroups))))
     ] = Field(default=None, description="Groups by identity: {'CONTOSO\\MBX2$': [ExchangeServers]}.")
-    exchange_auth: Annotated[
-        ExchangeAuth, read_by(enumeration(ExchangeAuth)), NotYetHonoured(ExchangeAuth.OFF)
-    ] = Field(default=ExchangeAuth.OFF, description="What X-EXPS EXCHANGEAUTH meets: off or observe.")
+    exchange_auth: Annotated[ExchangeAuth, read_by(enumeration(ExchangeAuth))] = Field(
+        default=ExchangeAuth.OFF, description="What X-EXPS EXCHANGEAUTH meets: off or observe."
+    )
 
 
 class WebAuthShape(Shape):

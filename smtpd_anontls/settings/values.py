@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
     from pathlib import Path
 
+    from smtpd_anontls.domain.authentication import ExchangeAuth
     from smtpd_anontls.domain.connector_rules import Violation
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.endpoints import Binding
+    from smtpd_anontls.domain.flags import PermissionGroups
     from smtpd_anontls.domain.ldap_access import LdapAccess
+    from smtpd_anontls.domain.protocol_log import Layout
     from smtpd_anontls.domain.retention import Retention
     from smtpd_anontls.domain.scenarios import Scenario
     from smtpd_anontls.domain.syslog_address import SyslogAddress
@@ -79,12 +83,33 @@ class SyslogSink:
 EventSink = FileSink | SyslogSink
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolLogSettings:
+    """The protocol log: its folder, how its rows are written, and what is kept."""
+
+    path: Path
+    layout: Layout
+    max_age: timedelta | None
+    max_directory_size: int | None  # Bytes.
+    max_file_size: int  # Bytes.
+
+
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
     """The journal: its database, and what it keeps."""
 
     url: str | None  # A sqlite:/// URL with an absolute path; None: accept and discard.
     retention: Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticationSettings:
+    """Who a sender is."""
+
+    credentials: Path | None  # The file of the users of NTLM and LOGIN.
+    ntlmv1: bool
+    identities: Mapping[str, PermissionGroups] | None  # By identity, in any form and case; None: not written.
+    exchange_auth: ExchangeAuth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +123,8 @@ class Settings:
     event_log: tuple[EventSink, ...]
     capture: CaptureSettings
     tls: TlsPolicy
-    protocol_log: Path | None
+    authentication: AuthenticationSettings
+    protocol_log: ProtocolLogSettings | None  # None: it is off.
     web_bind: Binding | None
     state_folder: Path  # Where the journal is; without one, where it would be by default.
 

@@ -8,13 +8,22 @@ ConnectionInactivityTimeout and ConnectionTimeout.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from smtpd_anontls.domain.connectors import ReceiveConnector
+
+
+class GiveUp(Protocol):
+    """Ends a session; *of_age*: it is too old, else its peer was silent."""
+
+    def __call__(self, detail: str, *, of_age: bool) -> None:
+        """End it, with a sentence that says why."""
+        ...
+
 
 # Seconds between two looks at the clock at least; rounding must not make the timer spin.
 _LEAST = 0.01
@@ -23,7 +32,7 @@ _LEAST = 0.01
 class Patience:
     """Watches the time of one session; only the peer's silence counts, never our own slowness."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, give_up: Callable[[str], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, give_up: GiveUp) -> None:
         """*give_up* is called once, with a sentence, when either time-out is over."""
         self._loop = loop
         self._give_up = give_up
@@ -67,8 +76,10 @@ class Patience:
     def _look(self) -> None:
         now = self._loop.time()
         if now >= self._began + self._age:
-            self._give_up(f"the session is older than ConnectionTimeout ({self._age:g} s)")
+            self._give_up(f"the session is older than ConnectionTimeout ({self._age:g} s)", of_age=True)
         elif not self._our_turn and now >= self._heard + self._silence:
-            self._give_up(f"the peer was silent for ConnectionInactivityTimeout ({self._silence:g} s)")
+            self._give_up(
+                f"the peer was silent for ConnectionInactivityTimeout ({self._silence:g} s)", of_age=False
+            )
         else:
             self._set()

@@ -1,64 +1,41 @@
-"""The plumbing of a session: lines in, replies out, bodies in bulk, timers, the end.
+"""The course of a session: who takes it, command after command, the end, the record.
 
-A subclass of aiosmtpd's SMTP.  The verbs are in ``verbs``; here is what carries them.  What
-aiosmtpd and asyncio keep private is touched in this file and in ``upgrade`` only:
-
-- ``StreamReader._buffer`` and ``_maybe_resume_transport``: whether more input is already here
-  (replies are held back until it is used up, RFC 2920 section 3.2), and the hand-over to the bulk
-  reader of a body.  Guarded by tests/components/test_session.py.
-- ``SMTP._handle_client``, ``_smtp_methods``, ``_handler_coroutine``: aiosmtpd's own loop runs
-  commands before any hook could choose a connector, and sends exception texts to the client.
-- ``_over_ssl`` and the reader's and writer's ``_transport``: asyncio has no other way to move a
-  stream onto another transport.
-
-Faults of aiosmtpd 1.4.6 that this class does away with: an unterminated DATA line grows without
-limit; pipelined plaintext can stall the handshake; the limits of commands are shared by all
-sessions; a half-closed connection loses the replies still due; lines that end in a bare LF run.
+aiosmtpd's own loop (``SMTP._handle_client``) runs commands before any hook could choose a
+connector, and sends exception texts to the client; this one takes its place, and finds the verbs
+in its table (``_smtp_methods``).  Guarded by tests/components/test_session.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-from aiosmtpd.smtp import SMTP
-
-from smtpd_anontls.domain.endpoints import bracketed, parse_address
+from smtpd_anontls.domain.endpoints import Binding, parse_address
+from smtpd_anontls.domain.limits import Struck
 from smtpd_anontls.domain.records import Outcome, SessionRecord
 from smtpd_anontls.protocol import replies
-from smtpd_anontls.smtp.patience import Patience
+from smtpd_anontls.protocol.proxy_header import ProxyHeaderError
 from smtpd_anontls.smtp.ports import Arrival, Refusal
+from smtpd_anontls.smtp.proxy import HEADER_TIMEOUT, HeaderReader
+from smtpd_anontls.smtp.stream import LONGEST_COMMAND, LONGEST_COMMAND_WITH_LONG_ADDRESSES, Stream
 from smtpd_anontls.smtp.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from smtpd_anontls.domain.records import TlsFacts
-    from smtpd_anontls.protocol.body import DataReader
+    from smtpd_anontls.domain.events import EventDraft
+    from smtpd_anontls.domain.records import Attempt, TlsFacts
     from smtpd_anontls.protocol.replies import Reply
     from smtpd_anontls.smtp.ports import House, Welcome
 
-# RFC 4954 section 4: the longest line, a base64 token.  Other commands are held to the shorter limit.
-LONGEST_LINE = 12_288
-LONGEST_COMMAND = 2_048
-# Replies that are waiting for the rest of a pipeline; more are sent at once.
-_HELD_BACK = 16 * 1024
-# Seconds that a peer has to take our last words before its socket is closed anyway.
-_LINGER = 5.0
+# RFC 5321 section 4.2.2: syntax errors and bad sequences, which MaxProtocolErrors counts.
+_PROTOCOL_ERRORS = range(500, 505)
+_PERMANENT = 500
 
 
-class _NoHooks:
-    """aiosmtpd asks a handler for hooks; this receiver needs none."""
-
-
-class WireSession(SMTP):
+class WireSession(Stream):
     """One connection, from accept to record; subclasses add the verbs."""
-
-    line_length_limit = LONGEST_LINE
-
-    # Private parts that the published type stubs do not know.
-    _reader: Any
-    _writer: Any
 
     def __init__(
         self,
@@ -67,9 +44,7 @@ class WireSession(SMTP):
         on_end: Callable[[WireSession], None],
     ) -> None:
         """*on_end* is called once, when the session has been recorded."""
-        # aiosmtpd keeps these limits in a dictionary of the class and clears it for everyone.
-        self.command_size_limits: dict[str, int] = {}
-        super().__init__(_NoHooks(), hostname="-", data_size_limit=None, loop=loop)
+        super().__init__(loop)
         self.house = house
         self._on_end = on_end
         self.id = house.new_session_id()
@@ -79,27 +54,19 @@ class WireSession(SMTP):
         self.arrival: Arrival | None = None
         self.tls: TlsFacts | None = None
         self.messages: list[int] = []
+        self.limits: list[Struck] = []
+        self.attempts: list[Attempt] = []
+        self.event_ids: list[int] = []
         self._refused: Refusal | None = None
         self._outcome: tuple[Outcome, str] | None = None
-        self._raw: asyncio.Transport | None = None
-        self._out: list[bytes] = []
-        self._held_back = 0
-        self._sink: Callable[[bytes], None] | None = None
-        self._body_done: asyncio.Future[None] | None = None
-        self._patience = Patience(loop, self._give_up)
-        self._idle = False  # Waiting for a command.
+        self._protocol_errors = 0
         self._draining = False
         self._abandoned = False
-        self._closing = False
-        self._lingering: asyncio.TimerHandle | None = None
-
-    # -- the connection, as asyncio calls it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the session."""
         # Not isinstance: a loop other than asyncio's own has transports of its own kind.
         transport = cast("asyncio.Transport", transport)
-        self._raw = transport
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         if remote is None or self._abandoned:
             # The peer was gone before the connection could be looked at, or we are about to go.
@@ -111,37 +78,10 @@ class WireSession(SMTP):
             (parse_address(local[0]), local[1]),
             (parse_address(remote[0]), remote[1]),
         )
-        asyncio.StreamReaderProtocol.connection_made(self, transport)
-        self.transport = transport
+        self.begin(transport)
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
-    def data_received(self, data: bytes) -> None:
-        """Take octets: to the body that is being read, or to the command line."""
-        self._patience.heard()
-        if self._sink is not None:
-            self._sink(data)
-        elif not self._closing:
-            super().data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """Let what is still buffered be answered: aiosmtpd would drop the session here."""
-        self._body_lost()
-        open_for_writing: bool | None = asyncio.StreamReaderProtocol.eof_received(self)
-        return open_for_writing
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Wake whoever waits for the peer; the session ends by itself."""
-        if self.transport is None:
-            return
-        self.transport = None
-        self._body_lost()
-        asyncio.StreamReaderProtocol.connection_lost(self, error)
-        if self._raw is not None:
-            self._raw.abort()
-        if self._lingering is not None:
-            self._lingering.cancel()
-
-    # -- the session
+    # -- the course
 
     async def _handle_client(self) -> None:
         try:
@@ -160,29 +100,78 @@ class WireSession(SMTP):
 
     async def _run(self) -> None:
         assert self.arrival is not None
+        if self.house.expects_proxy_header(self.arrival) and not await self._read_proxy_header():
+            return
         welcomed = await self.house.welcome(self.arrival)
         if isinstance(welcomed, Refusal):
-            self._refused = welcomed
-            self.reply(replies.SERVICE_NOT_AVAILABLE)
-            await self._flush()
-            self.conclude(Outcome.NO_CONNECTOR, welcomed.detail)
+            await self._refuse(welcomed)
             return
         self.welcome = welcomed
+        self.event_ids.extend(number for each in welcomed.selections for number in each.event_ids)
+        self.transcript.log = self.house.session_log(self.arrival, welcomed.server, welcomed.connector)
+        self.transcript.connected()
         self._patience.begin(welcomed.connector)
-        self.greet()
+        if self._outcome is None:
+            self.greet()
         while self._outcome is None:
             if self._draining and not self.in_transaction():
                 self.reply(replies.SERVICE_NOT_ACTIVE)
                 self.conclude(Outcome.SHUT_DOWN, "the receiver is stopping")
                 break
             await self._command()
-        await self._flush()
+        await self.flush()
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        assert self.arrival is not None
+        self._refused = refusal
+        if refusal.server is not None and refusal.connector is not None:
+            self.transcript.log = self.house.session_log(self.arrival, refusal.server, refusal.connector)
+        self.transcript.connected()
+        if refusal.struck is None:
+            self.conclude(Outcome.NO_CONNECTOR, refusal.detail)
+        else:
+            self.struck(refusal.struck, ends=True)
+        self.reply(refusal.reply)
+        await self.flush()
+
+    async def _read_proxy_header(self) -> bool:
+        """Take the peer's address from the PROXY protocol header that comes first; whether there was one."""
+        assert self.arrival is not None
+        self._opening = None
+        reader = HeaderReader()
+        try:
+            async with asyncio.timeout(HEADER_TIMEOUT):
+                await self.read_body(reader)
+            header = reader.header()
+        except TimeoutError:
+            self.conclude(Outcome.TIMEOUT, f"no PROXY protocol header came within {HEADER_TIMEOUT:g} s")
+            return False
+        except ProxyHeaderError as error:
+            self.conclude(Outcome.REFUSED, f"the trusted proxy sent no PROXY protocol header: {error}")
+            return False
+        # A proxy's own connection, as for its health checks, keeps its own address.
+        source = header.source or self.arrival.remote
+        self.arrival = replace(self.arrival, remote=source, proxy=self.arrival.remote)
+        return True
+
+    def begins_like_a_proxy(self) -> None:
+        """End the session: whoever may say anything about addresses is named in trusted_proxies."""
+        self.conclude(
+            Outcome.REFUSED,
+            "a PROXY protocol header came from a peer that is not in trusted_proxies of a connector with "
+            "proxy_protocol",
+        )
+        self.hang_up()
 
     async def _command(self) -> None:
-        line = await self._next_line()
+        assert self.welcome is not None
+        long_addresses = self.welcome.connector.long_addresses_enabled
+        line = await self.read_line(
+            LONGEST_COMMAND_WITH_LONG_ADDRESSES if long_addresses else LONGEST_COMMAND
+        )
         if line is None:
             self.transcript.note("a command line was too long and is not kept")
-            self.reply(replies.LINE_TOO_LONG)
+            await self._answer(replies.LINE_TOO_LONG)
             return
         text = line.rstrip(b"\r\n")
         verb, _, argument = text.partition(b" ")
@@ -191,10 +180,10 @@ class WireSession(SMTP):
         self.transcript.client(text, known_verb=method is not None)
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             # RFC 5321 section 2.3.8: only CRLF ends a line; a lone CR or LF must not.
-            self.reply(replies.BARE_LINE_END)
+            await self._answer(replies.BARE_LINE_END)
             return
         if method is None:
-            self.reply(replies.UNRECOGNIZED)
+            await self._answer(replies.UNRECOGNIZED)
             return
         try:
             reply = await method(argument.decode("utf-8", "surrogateescape").strip(" \t"))
@@ -205,7 +194,25 @@ class WireSession(SMTP):
             self.transcript.note("an internal error was recorded")
             reply = replies.LOCAL_ERROR
         if reply is not None:
-            self.reply(reply)
+            await self._answer(reply)
+
+    async def _answer(self, reply: Reply) -> None:
+        """Give *reply*, held back where TarpitInterval says so, or end a session of too many errors."""
+        assert self.welcome is not None
+        connector = self.welcome.connector
+        if reply.code in _PROTOCOL_ERRORS:
+            self._protocol_errors += 1
+            most = connector.max_protocol_errors
+            if most is not None and self._protocol_errors > most:
+                self.struck(
+                    Struck("MaxProtocolErrors", f"more than {most} commands were wrong or out of order"),
+                    ends=True,
+                )
+                reply = replies.TOO_MANY_ERRORS
+        if reply.code >= _PERMANENT and connector.tarpit_interval and self.is_anonymous():
+            self.transcript.tarpit(connector.tarpit_interval, reply)
+            await self.pause(connector.tarpit_interval)
+        self.reply(reply)
 
     def greet(self) -> None:
         """Send the banner."""
@@ -215,12 +222,39 @@ class WireSession(SMTP):
         """Whether a mail transaction is open."""
         raise NotImplementedError
 
+    def is_anonymous(self) -> bool:
+        """Whether nobody vouches for the peer."""
+        raise NotImplementedError
+
+    def rights(self) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
+        """Return the permissions of the sender, and who it is with its groups where that is known."""
+        raise NotImplementedError
+
     def reply(self, reply: Reply) -> None:
         """Queue a reply; it leaves before the session waits for the peer again."""
         self.transcript.server(reply.lines())
-        encoded = reply.encoded()
-        self._out.append(encoded)
-        self._held_back += len(encoded)
+        self.queue(reply)
+
+    def write_now(self, reply: Reply) -> None:
+        """Write *reply* and all that is queued, without a pause in which the peer could speak."""
+        self.reply(reply)
+        self.write_queued()
+
+    def struck(self, limit: Struck, *, ends: bool = False) -> None:
+        """Record a limit that struck, and with *ends* that it ends the session."""
+        self.limits.append(limit)
+        self.transcript.note(f"{limit.name} struck: {limit.detail}")
+        if ends:
+            self.conclude(Outcome.LIMIT_EXCEEDED, f"{limit.name}: {limit.detail}")
+
+    def write_event(self, draft: EventDraft) -> None:
+        """Write an event of this session."""
+        assert self.arrival is not None
+        assert self.welcome is not None
+        self.event_ids.append(draft.event_id.value)
+        self.house.record_event(draft, self.arrival, self.welcome)
+
+    # -- the end
 
     def conclude(self, outcome: Outcome, detail: str) -> None:
         """Set how the session ended; what came first stays."""
@@ -233,6 +267,7 @@ class WireSession(SMTP):
         if self._idle and not self.in_transaction():
             self.conclude(Outcome.SHUT_DOWN, "the receiver is stopping")
             self._last_words(replies.SERVICE_NOT_ACTIVE)
+        self.wake()
 
     def abandon(self) -> None:
         """End the session now; one whose connection is still being made ends with that."""
@@ -241,149 +276,33 @@ class WireSession(SMTP):
             # A task that is cancelled before its first step would never record the session.
             self.loop.call_soon(self._handler_coroutine.cancel)
 
-    # -- input
-
-    async def _next_line(self) -> bytes | None:
-        """Return the next line with its line end; None for one over the limit, which is skipped."""
-        if self._held_back > _HELD_BACK or b"\n" not in self._reader._buffer:
-            await self._flush()
-        self._idle = True
-        try:
-            with self._patience.peers_turn():
-                line: bytes = await self._reader.readuntil(b"\n")
-        except asyncio.LimitOverrunError as overrun:
-            with self._patience.peers_turn():
-                await self._skip_line(overrun)
-            return None
-        finally:
-            self._idle = False
-        if len(line) > LONGEST_COMMAND:
-            return None
-        return line
-
-    async def _skip_line(self, overrun: asyncio.LimitOverrunError) -> None:
-        """Read to the end of a line without keeping it."""
-        while True:
-            await self._reader.read(max(overrun.consumed, 1))
-            try:
-                await self._reader.readuntil(b"\n")
-            except asyncio.LimitOverrunError as again:
-                overrun = again
-            else:
-                return
-
-    async def read_body(self, body: DataReader) -> None:
-        """Feed *body* from the wire until it has its end; ConnectionError where the peer left before."""
-        await self._flush()
-        done = self._body_done = self.loop.create_future()
-
-        def sink(octets: bytes) -> None:
-            rest = body.feed(octets)
-            if rest is None:
-                return
-            self._sink = None
-            # Not feed_data: the peer may have closed its side already, and nobody waits for the reader.
-            self._reader._buffer.extend(rest)
-            if not done.done():
-                done.set_result(None)
-
-        buffered = bytes(self._reader._buffer)
-        self._reader._buffer.clear()
-        self._reader._maybe_resume_transport()
-        self._sink = sink
-        try:
-            if buffered:
-                sink(buffered)
-            if not done.done() and self._reader.at_eof():
-                self._body_lost()
-            with self._patience.peers_turn():
-                await done
-        finally:
-            self._sink = None
-            self._body_done = None
-
-    def _body_lost(self) -> None:
-        if self._body_done is not None and not self._body_done.done():
-            self._body_done.set_exception(ConnectionResetError("the peer left within the message"))
-
-    def has_more_input(self) -> bool:
-        """Whether octets that have not been looked at are here already."""
-        return bool(self._reader._buffer)
-
-    # -- output
-
-    async def _flush(self) -> None:
-        if self._out:
-            written = b"".join(self._out)
-            self._out.clear()
-            self._held_back = 0
-            self._writer.write(written)
-            # A peer that does not take what it asked for is as silent as one that says nothing.
-            with self._patience.peers_turn():
-                await self._writer.drain()
-
-    def write_now(self, reply: Reply) -> None:
-        """Write *reply* and all that is queued, without a pause in which the peer could speak."""
-        self.reply(reply)
-        self._writer.write(b"".join(self._out))
-        self._out.clear()
-        self._held_back = 0
-
-    async def flush(self) -> None:
-        """Send what is queued; ConnectionError where the peer is gone."""
-        await self._flush()
-
-    # -- TLS
-
-    def adopt(self, transport: asyncio.Transport) -> None:
-        """Read and write through *transport* from now on."""
-        self.transport = transport
-        self._reader._transport = transport
-        self._writer._transport = transport
-        self._transport = transport
-        # asyncio: a TLS transport cannot stay half open.
-        self._over_ssl = True
-
-    @property
-    def raw_transport(self) -> asyncio.Transport:
-        """The transport of the socket itself."""
-        assert self._raw is not None
-        return self._raw
-
-    # -- the end
-
-    def _give_up(self, detail: str) -> None:
+    def gave_up(self, detail: str, *, of_age: bool) -> None:
+        """End the session: the peer was silent for too long, or the session is too old."""
+        name = "ConnectionTimeout" if of_age else "ConnectionInactivityTimeout"
+        self.limits.append(Struck(name, detail))
         self.conclude(Outcome.TIMEOUT, detail)
-        self._last_words(replies.TIMEOUT)
+        self._last_words(replies.CONNECTION_TIMED_OUT if of_age else replies.TIMEOUT)
 
     def _last_words(self, reply: Reply) -> None:
         """Say *reply* from outside the session's own flow, and close."""
-        if self.transport is None or self.transport.is_closing():
-            return
-        self.write_now(reply)
-        self._close()
-        # Whoever waits for the peer wakes up.
-        self._body_lost()
-        self._reader.feed_eof()
+        if self.is_open:
+            self.write_now(reply)
+            self.hang_up()
 
     def _fault(self, error: BaseException) -> None:
         self.house.report_fault(self.id, error)
         self.conclude(Outcome.INTERNAL_ERROR, "an internal error was recorded")
-        if self.transport is not None and not self.transport.is_closing():
+        if self.is_open:
             self.write_now(replies.LOCAL_ERROR)
-
-    def _close(self) -> None:
-        """Close gently; a peer that does not take our last words is cut off after a while."""
-        if self._closing:
-            return
-        self._closing = True
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
-        self._lingering = self.loop.call_later(_LINGER, self.raw_transport.abort)
 
     def _end(self) -> None:
         self._patience.end()
-        self._close()
+        self.close()
+        if self.welcome is not None and self.arrival is not None:
+            self.house.departed(self.arrival, self.welcome)
+        self.transcript.disconnected(
+            by_peer=self._outcome is not None and self._outcome[0] is Outcome.PEER_DISCONNECTED
+        )
         self.house.record_session(self.record())
         self._on_end(self)
 
@@ -392,22 +311,29 @@ class WireSession(SMTP):
         assert self.arrival is not None
         outcome, detail = self._outcome or (None, "")
         welcome, refused = self.welcome, self._refused
-        server = welcome.server if welcome else refused.server if refused else None
+        taken_by = welcome or refused
+        connector = None if taken_by is None else taken_by.connector
+        permissions, identity, groups = self.rights() if welcome else ((), None, ())
         return SessionRecord(
             id=self.id,
             started=self.started,
             ended=None if outcome is None else self.house.now(),
-            server=server.name if server else None,
-            connector=welcome.connector.name if welcome else None,
-            connector_detail=welcome.detail if welcome else refused.detail if refused else "",
-            local=f"{bracketed(self.arrival.local[0])}:{self.arrival.local[1]}",
-            remote=f"{bracketed(self.arrival.remote[0])}:{self.arrival.remote[1]}",
+            server=taken_by.server.name if taken_by and taken_by.server else None,
+            connector=None if connector is None else connector.name,
+            connector_detail=taken_by.detail if taken_by else "",
+            local=str(Binding(*self.arrival.local)),
+            remote=str(Binding(*self.arrival.remote)),
             tls=self.tls,
-            authenticated_as=None,
+            authenticated_as=identity,
             outcome=outcome,
             outcome_detail=detail,
             selections=tuple(selection.as_json() for selection in welcome.selections) if welcome else (),
-            event_ids=tuple(i for s in welcome.selections for i in s.event_ids) if welcome else (),
+            event_ids=tuple(self.event_ids),
             messages=tuple(self.messages),
             transcript=self.transcript.rows(),
+            proxy=None if self.arrival.proxy is None else str(Binding(*self.arrival.proxy)),
+            limits=tuple(f"{limit.name}: {limit.detail}" for limit in self.limits),
+            attempts=tuple(self.attempts),
+            groups=groups,
+            permissions=permissions,
         )

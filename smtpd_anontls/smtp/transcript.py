@@ -1,17 +1,25 @@
-"""The dialogue of a session, bounded in size and free of secrets."""
+"""The dialogue of a session, bounded in size and free of secrets, and its rows in the protocol log."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING
 
+from smtpd_anontls.domain.authentication import Mechanism
 from smtpd_anontls.domain.records import TranscriptRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from smtpd_anontls.domain.certificate import Certificate
+    from smtpd_anontls.domain.records import TlsFacts
+    from smtpd_anontls.protocol.replies import Reply
+    from smtpd_anontls.smtp.ports import SessionLog
+
 MASK = "<authentication data>"
 _AUTHENTICATION = (b"AUTH", b"X-EXPS")
+
+_MECHANISMS = frozenset(mechanism.value.encode() for mechanism in Mechanism)
 
 # What is kept of one session: its beginning, its end, and of each line its first octets.
 MAX_HEAD_ROWS = 400
@@ -30,6 +38,18 @@ class Transcript:
         self._tail: deque[tuple[float, str, bytes | str]] = deque(maxlen=MAX_TAIL_ROWS)
         self._left_out = 0
         self._authenticating = False
+        self._says_hello = False
+        self.log: SessionLog | None = None  # Where the rows go besides.
+
+    def connected(self) -> None:
+        """Note that the session begins."""
+        if self.log is not None:
+            self.log.connected()
+
+    def disconnected(self, *, by_peer: bool) -> None:
+        """Note that the session has ended, and who ended it."""
+        if self.log is not None:
+            self.log.disconnected("Remote" if by_peer else "Local")
 
     def client(self, line: bytes, *, known_verb: bool) -> None:
         """Note a command line without its line end.
@@ -38,20 +58,75 @@ class Transcript:
         nor is a line behind it that is no command, since it may be its continuation.
         """
         verb, _, rest = line.strip().partition(b" ")
-        if verb.upper() in _AUTHENTICATION:
+        name = verb.upper()
+        self._says_hello = name == b"EHLO"
+        if name in _AUTHENTICATION:
             self._authenticating = True
-            self._add("C", verb[:MAX_LINE_OCTETS] + (b" " + MASK.encode() if rest else b""))
-            return
-        if self._authenticating and not known_verb:
-            self._add("C", MASK)
-            return
-        self._authenticating = False
+            mechanism, _, token = rest.strip().partition(b" ")
+            shown = verb[:MAX_LINE_OCTETS]
+            if mechanism.upper() in _MECHANISMS:
+                # Only a word that is a mechanism's name is no secret.
+                shown += b" " + mechanism
+                rest = token
+            line = shown + (b" " + MASK.encode() if rest else b"")
+        elif self._authenticating and not known_verb:
+            line = MASK.encode()
+        else:
+            self._authenticating = False
         self._add("C", line[:MAX_LINE_OCTETS])
+        if self.log is not None:
+            self.log.received(line.decode("utf-8", "backslashreplace"))
+
+    def token(self) -> None:
+        """Note that the client went on with an authentication."""
+        self._add("C", MASK)
+
+    def challenge(self) -> None:
+        """Note that the server went on with one."""
+        self._add("S", f"334 {MASK}")
+        if self.log is not None:
+            self.log.sent(["334 <authentication response>"])
 
     def server(self, lines: list[str]) -> None:
         """Note a reply."""
         for line in lines:
             self._add("S", line[:MAX_LINE_OCTETS])
+        if self.log is not None:
+            self.log.sent(lines, ehlo=self._says_hello and len(lines) > 1)
+
+    def permissions(self, names: tuple[str, ...]) -> None:
+        """Note what the sender may do now."""
+        if self.log is not None:
+            self.log.permissions(names)
+
+    def certificate(self, certificate: Certificate, *, remote: bool = False) -> None:
+        """Note a certificate that is presented."""
+        if self.log is not None:
+            self.log.certificate(certificate, remote=remote)
+
+    def handshake(self, facts: TlsFacts) -> None:
+        """Note how a handshake ended."""
+        if facts.failure is not None:
+            self.note(f"TLS handshake failed: {facts.failure}")
+        else:
+            self.note(
+                f"TLS began: {facts.version}, {facts.cipher}, certificate {facts.thumbprint}"
+                + (", resumed" if facts.resumed else ""),
+            )
+        if self.log is not None:
+            self.log.handshake(facts)
+
+    def tarpit(self, seconds: float, reply: Reply) -> None:
+        """Note that a reply is held back."""
+        line = reply.lines()[0]
+        self.note(f"held back for {seconds:g} s: {line}")
+        if self.log is not None:
+            self.log.information(f"Tarpit for '{_time_span(seconds)}' due to '{line}'")
+
+    def information(self, data: str, context: str = "") -> None:
+        """Note something in the protocol log alone."""
+        if self.log is not None:
+            self.log.information(data, context)
 
     def note(self, text: str) -> None:
         """Note what happened beside the dialogue."""
@@ -78,3 +153,13 @@ class Transcript:
     def _row(self, when: float, mark: str, text: bytes | str) -> TranscriptRow:
         shown = text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
         return TranscriptRow(round((when - self._start) * 1000), mark, shown)
+
+
+def _time_span(seconds: float) -> str:
+    """Return a duration as the public logs have it: ``0.00:00:25.639``, days first."""
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{days}.{hours:02}:{minutes:02}:{whole:02}" + (f".{rest:03}" if rest else "")

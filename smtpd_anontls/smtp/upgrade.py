@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from asyncio import sslproto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from smtpd_anontls.domain.records import TlsFacts, TlsVerb
 from smtpd_anontls.protocol.client_hello import MAX_CLIENT_HELLO, parse_client_hello
@@ -36,6 +36,20 @@ class HandshakeError(Exception):
 
 class _Silence(Exception):  # noqa: N818 - a reason, not an error of ours
     """The handshake took too long."""
+
+
+class Wrapping(Protocol):
+    """What is asked of an SSLContext: where it comes from another library, something like it will do."""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = ...,  # noqa: FBT001 - the standard library's signature
+        server_hostname: str | None = ...,
+    ) -> Any:
+        """Return something like an SSLObject."""
+        ...
 
 
 # The published type stubs describe an older sslproto.
@@ -101,7 +115,7 @@ class Upgrade:
         self,
         protocol: asyncio.Protocol,
         transport: asyncio.Transport,
-        context: ssl.SSLContext,
+        context: Wrapping,
         *,
         loop: asyncio.AbstractEventLoop,
         policy: TlsPolicy,
@@ -120,6 +134,8 @@ class Upgrade:
             ssl_handshake_timeout=policy.handshake_timeout,
             ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
+        # As DER; None where none was asked for, or none came.
+        self.client_certificate: bytes | None = None
         # From here on the session reads and writes through this one.
         self.transport: asyncio.Transport = self._tls._app_transport  # noqa: SLF001 - see the module
 
@@ -130,6 +146,8 @@ class Upgrade:
         failure: str | None = None
         try:
             await self._waiter
+        except ssl.SSLZeroReturnError:
+            failure = describe_loss(self._offered())
         except ssl.SSLError as error:
             failure = describe_failure(error.reason or "an unknown error", self._offered(), self._policy)
         except _Silence:
@@ -143,15 +161,18 @@ class Upgrade:
         self._tls.first_octets = b""
         if failure is not None:
             raise HandshakeError(facts)
+        self.client_certificate = self._established().getpeercert(binary_form=True)
         return facts
+
+    def _established(self) -> ssl.SSLObject:
+        connection: ssl.SSLObject = self.transport.get_extra_info("ssl_object")
+        return connection
 
     def _offered(self) -> ClientHello | None:
         return parse_client_hello(self._tls.first_octets)
 
     def _facts(self, verb: TlsVerb, thumbprint: str, failure: str | None) -> TlsFacts:
-        established: ssl.SSLObject | None = (
-            self.transport.get_extra_info("ssl_object") if failure is None else None
-        )
+        established = self._established() if failure is None else None
         cipher = established.cipher() if established is not None else None
         return TlsFacts(
             verb=verb,

@@ -6,59 +6,36 @@ X-ANONYMOUSTLS is set below the class; verbs of aiosmtpd that are not offered ar
 
 from __future__ import annotations
 
+import contextlib
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.flags import AuthMechanism, PermissionGroups
-from smtpd_anontls.domain.records import MessageRecord, Outcome, TlsVerb
+from OpenSSL import SSL
+
+from smtpd_anontls.domain.certificate import Certificate, CertificateError
+from smtpd_anontls.domain.records import Outcome, TlsVerb
 from smtpd_anontls.protocol import addresses, replies
-from smtpd_anontls.protocol.body import DataReader
 from smtpd_anontls.protocol.capabilities import ehlo_reply, hello
-from smtpd_anontls.protocol.dialogue import Dialogue, Phase, out_of_order
-from smtpd_anontls.protocol.envelope import NULL_SENDER, Mailbox, read_recipient, read_sender
-from smtpd_anontls.protocol.headers import decoded_subject, message_id, parse_header_section
+from smtpd_anontls.protocol.dialogue import out_of_order
 from smtpd_anontls.protocol.replies import Reply
-from smtpd_anontls.smtp.ports import DeliveryError, Welcome
-from smtpd_anontls.smtp.session import WireSession
+from smtpd_anontls.smtp.direct_trust import DirectTrustUpgrade
+from smtpd_anontls.smtp.logon import LogonSession
 from smtpd_anontls.smtp.upgrade import HandshakeError, Upgrade
 
+if TYPE_CHECKING:
+    from smtpd_anontls.smtp.ports import ServerContext
+
 # Exchange's answer to HELP names these, in this order, where it supports them.
-_HELP = ("HELO", "EHLO", "STARTTLS", "RCPT", "DATA", "RSET", "MAIL", "QUIT", "HELP")
+_HELP = ("HELO", "EHLO", "STARTTLS", "RCPT", "DATA", "RSET", "MAIL", "QUIT", "HELP", "AUTH", "BDAT")
 
 
-class ReceiveSession(WireSession):
+class ReceiveSession(LogonSession):
     """A session of a Receive connector."""
-
-    smtp_AUTH: Any = None
-
-    dialogue = Dialogue()
-    sender = NULL_SENDER
-    recipients: list[Mailbox]
-
-    def in_transaction(self) -> bool:
-        """Whether a mail transaction is open."""
-        return self.dialogue.phase in {Phase.MAIL, Phase.RECIPIENTS}
-
-    @property
-    def here(self) -> Welcome:
-        """The connector that took the session, and its selections."""
-        assert self.welcome is not None
-        return self.welcome
-
-    @property
-    def fqdn(self) -> str:
-        """The name that the connector uses."""
-        return self.here.server.fqdn_of(self.here.connector)
-
-    @property
-    def peer(self) -> str:
-        """The peer's address."""
-        assert self.arrival is not None
-        return str(self.arrival.remote[0])
 
     def greet(self) -> None:
         """Send the banner."""
-        self._forget_transaction()
+        self.forget_transaction()
+        self.identified(None)
         text = self.here.connector.banner
         if text is None:
             date = format_datetime(self.house.now().astimezone())
@@ -69,7 +46,7 @@ class ReceiveSession(WireSession):
 
     async def smtp_EHLO(self, argument: str) -> Reply:
         """Greet, and offer what holds now (RFC 5321 section 4.1.1.1)."""
-        if argument and not addresses.is_hello_name(argument):
+        if not self._may_be_called(argument):
             return replies.INVALID_DOMAIN
         self._greeted()
         return ehlo_reply(
@@ -78,14 +55,21 @@ class ReceiveSession(WireSession):
             peer=self.peer,
             offered=self.here.contexts,
             secured_by=self.dialogue.secured_by,
+            mechanisms=self.mechanisms(),
         )
 
     async def smtp_HELO(self, argument: str) -> Reply:
         """Greet without extensions."""
-        if argument and not addresses.is_hello_name(argument):
+        if not self._may_be_called(argument):
             return replies.INVALID_DOMAIN
         self._greeted()
         return Reply(250, "", hello(self.fqdn, self.peer))
+
+    def _may_be_called(self, name: str) -> bool:
+        """Whether the peer may say hello by *name*, or without any where the connector does not ask for one."""
+        if self.here.connector.require_ehlo_domain:
+            return addresses.is_hello_domain(name)
+        return not name or addresses.is_hello_name(name)
 
     async def smtp_NOOP(self, argument: str) -> Reply:  # noqa: ARG002 - a verb takes an argument
         """Do nothing; a parameter is ignored (section 4.1.1.9)."""
@@ -93,8 +77,12 @@ class ReceiveSession(WireSession):
 
     async def smtp_HELP(self, argument: str) -> Reply:  # noqa: ARG002 - a verb takes an argument
         """Name the verbs."""
-        offered = TlsVerb.STARTTLS in self.here.contexts and self.dialogue.secured_by is None
-        return replies.help_text(tuple(verb for verb in _HELP if verb != "STARTTLS" or offered))
+        supported = {
+            "STARTTLS": TlsVerb.STARTTLS in self.here.contexts and self.dialogue.secured_by is None,
+            "AUTH": self.mechanisms().auth is not None,
+            "BDAT": self.here.connector.chunking_enabled,
+        }
+        return replies.help_text(tuple(verb for verb in _HELP if supported.get(verb, True)))
 
     async def smtp_VRFY(self, argument: str) -> Reply:
         """Neither confirm nor deny a mailbox (section 3.5.3)."""
@@ -119,93 +107,8 @@ class ReceiveSession(WireSession):
         """Give the transaction up."""
         if argument:
             return replies.INVALID_ARGUMENTS
-        self._forget_transaction()
-        self.dialogue = self.dialogue.reset()
+        self.end_transaction()
         return replies.RESETTING
-
-    # -- the transaction
-
-    async def smtp_MAIL(self, argument: str) -> Reply:
-        """Begin a transaction (section 4.1.1.2)."""
-        if (wrong := out_of_order("MAIL", self.dialogue.phase)) is not None:
-            return wrong
-        connector = self.here.connector
-        if connector.require_tls and self.dialogue.secured_by is None:
-            return replies.MUST_STARTTLS
-        if not self._may_send_anonymously():
-            return replies.NOT_AUTHENTICATED
-        sender = read_sender(argument, connector)
-        if isinstance(sender, Reply):
-            return sender
-        self.sender = sender
-        self.dialogue = self.dialogue.sender_given()
-        return replies.SENDER_OK
-
-    async def smtp_RCPT(self, argument: str) -> Reply:
-        """Add a recipient (section 4.1.1.3)."""
-        if (wrong := out_of_order("RCPT", self.dialogue.phase)) is not None:
-            return wrong
-        connector = self.here.connector
-        recipient = read_recipient(argument, connector)
-        if isinstance(recipient, Reply):
-            return recipient
-        if len(self.recipients) >= connector.max_recipients_per_message:
-            return replies.TOO_MANY_RECIPIENTS
-        self.recipients.append(recipient)
-        self.dialogue = self.dialogue.recipient_given()
-        return replies.RECIPIENT_OK
-
-    async def smtp_DATA(self, argument: str) -> Reply:
-        """Take the message (section 4.1.1.4); 250 means that it is durable."""
-        if (wrong := out_of_order("DATA", self.dialogue.phase)) is not None:
-            return wrong
-        if argument:
-            return replies.INVALID_ARGUMENTS
-        self.reply(replies.START_MAIL_INPUT)
-        body = DataReader(self.here.connector.max_message_size)
-        await self.read_body(body)
-        try:
-            return await self._taken(body.content())
-        finally:
-            # The end of the data ends the transaction, whatever came of it.
-            self._forget_transaction()
-            self.dialogue = self.dialogue.greeted()
-
-    async def _taken(self, content: bytes | None) -> Reply:
-        if content is None:
-            self.transcript.note("the message was over MaxMessageSize and is not kept")
-            return replies.MESSAGE_TOO_BIG
-        self.transcript.note(f"a message of {len(content)} octets came")
-        return await self._deliver(content)
-
-    async def _deliver(self, content: bytes) -> Reply:
-        headers = parse_header_section(content)
-        subject = next((value for name, value in headers if name.lower() == "subject"), None)
-        given = message_id(headers)
-        message = MessageRecord(
-            time=self.house.now(),
-            server=self.here.server.name,
-            connector=self.here.connector.name,
-            session_id=self.id,
-            sender=self.sender.address,
-            recipients=tuple(recipient.address for recipient in self.recipients),
-            mail_parameters=self.sender.parameters,
-            recipient_parameters=tuple(recipient.parameters for recipient in self.recipients),
-            subject=None if subject is None else decoded_subject(subject),
-            message_id=given,
-            verb=self.dialogue.secured_by,
-            headers=headers,
-            raw=content,
-        )
-        try:
-            # A message's session is in the same transaction; its later messages find it there.
-            internal_id = await self.house.deliver(message, None if self.messages else self.record())
-        except DeliveryError:
-            self.transcript.note("the message could not be made durable and was not taken")
-            return replies.INSUFFICIENT_RESOURCES
-        self.messages.append(internal_id)
-        shown = given or f"<{internal_id}@{self.fqdn}>"
-        return replies.queued(shown, internal_id, self.fqdn)
 
     # -- TLS
 
@@ -237,40 +140,43 @@ class ReceiveSession(WireSession):
         self.write_now(replies.TLS_READY)
         selection = next(s for s in self.here.selections if s.verb is verb)
         assert selection.certificate is not None
-        upgrade = Upgrade(self, self.raw_transport, context, loop=self.loop, policy=self.here.tls)
+        self.transcript.certificate(selection.certificate)
+        upgrade = self._upgrade_with(context)
         self.adopt(upgrade.transport)
         try:
             self.tls = await upgrade.handshake(verb, selection.certificate.thumbprint)
         except HandshakeError as error:
             self.tls = error.facts
-            self.transcript.note(f"TLS handshake failed: {error.facts.failure}")
-            self.conclude(Outcome.HANDSHAKE_FAILED, error.facts.failure or "")
+            self.transcript.handshake(self.tls)
+            self.conclude(Outcome.HANDSHAKE_FAILED, self.tls.failure or "")
             self.raw_transport.close()
             return None
-        self.transcript.note(
-            f"TLS began: {self.tls.version}, {self.tls.cipher}, certificate {self.tls.thumbprint}"
-            + (", resumed" if self.tls.resumed else ""),
-        )
-        self._forget_transaction()
+        self.transcript.handshake(self.tls)
+        self.presented = selection.certificate
+        # RFC 3207 section 4.2: nothing that was said in clear is known any more, nor who said it.
+        self.forget_transaction()
         self.dialogue = self.dialogue.secured(verb)
+        self.identified(None)
+        if isinstance(upgrade, DirectTrustUpgrade):
+            self._note_client_certificate(upgrade.client_certificate)
+            await self.recognise(verb.value, upgrade.client_certificate)
         return None
+
+    def _upgrade_with(self, context: ServerContext) -> Upgrade:
+        if isinstance(context, SSL.Context):
+            return DirectTrustUpgrade(self, self.raw_transport, context, loop=self.loop, policy=self.here.tls)
+        return Upgrade(self, self.raw_transport, context, loop=self.loop, policy=self.here.tls)
+
+    def _note_client_certificate(self, der: bytes | None) -> None:
+        if der is not None:
+            with contextlib.suppress(CertificateError):
+                self.transcript.certificate(Certificate.from_der(der), remote=True)
 
     # -- state
 
-    def _may_send_anonymously(self) -> bool:
-        # Set-ReceiveConnector: ExternalAuthoritative trusts everyone in the connector's ranges.
-        connector = self.here.connector
-        return (
-            PermissionGroups.AnonymousUsers in connector.permission_groups
-            or AuthMechanism.ExternalAuthoritative in connector.auth_mechanism
-        )
-
     def _greeted(self) -> None:
-        self._forget_transaction()
+        self.forget_transaction()
         self.dialogue = self.dialogue.greeted()
-
-    def _forget_transaction(self) -> None:
-        self.sender, self.recipients = NULL_SENDER, []
 
 
 # aiosmtpd finds verbs by attribute name, so a hyphenated one needs setattr.

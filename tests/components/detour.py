@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    from smtpd_anontls.domain.connectors import ReceiveConnector, Server
+    from smtpd_anontls.domain.events import EventDraft
+    from smtpd_anontls.domain.limits import Struck
     from smtpd_anontls.domain.records import MessageRecord, SessionRecord
     from smtpd_anontls.receiver import Receiver
-    from smtpd_anontls.smtp.ports import Arrival, Refusal, Welcome
+    from smtpd_anontls.smtp.ports import Arrival, Refusal, SessionLog, Welcome
 
 
 class Detour:
@@ -52,12 +55,32 @@ class Detour:
         """Return an id."""
         return self._receiver.new_session_id()
 
+    def expects_proxy_header(self, arrival: Arrival) -> bool:
+        """Expect none."""
+        return self._receiver.expects_proxy_header(arrival)
+
     async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
         """Welcome a session as if it had come to the receiver's own port."""
         if self.fails_to_welcome is not None:
             raise self.fails_to_welcome
         host, port = self._receiver.address(CONNECTOR)
         return await self._receiver.welcome(replace(arrival, local=(parse_address(host), port)))
+
+    def departed(self, arrival: Arrival, welcome: Welcome) -> None:
+        """Count a session no longer."""
+        self._receiver.departed(arrival, welcome)
+
+    def session_log(self, arrival: Arrival, server: Server, connector: ReceiveConnector) -> SessionLog | None:
+        """Return the rows of the session."""
+        return self._receiver.session_log(arrival, server, connector)
+
+    def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
+        """Count a message."""
+        return self._receiver.admit_message(arrival, welcome, sender)
+
+    def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
+        """Write an event."""
+        self._receiver.record_event(draft, arrival, welcome)
 
     async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
         """Deliver when the test lets it, or fail."""

@@ -215,14 +215,22 @@ def test_ehlo_offers_exactly_the_verbs_whose_selection_found_a_certificate(
     met, offered = walk.visits[scenario, verb], SCENARIOS[scenario].offered
     first = f"{scenario}.gallery.test Hello [127.0.0.1]"
 
-    assert met.hello == lines(first, *(each for each in (STARTTLS, ANONYMOUS) if each in offered))
-    assert met.hello_after_tls == (lines(first) if verb in offered else [])
+    assert keywords(met.hello) == keywords_with(first, *(v for v in (STARTTLS, ANONYMOUS) if v in offered))
+    assert keywords(met.hello_after_tls) == (keywords_with(first) if verb in offered else [])
 
 
-def lines(first: str, *verbs: str) -> list[str]:
+def keywords(hello: list[str]) -> list[str]:
+    """Return the lines without what depends on AuthMechanism, which the gallery varies."""
+    varied = ("AUTH", "X-EXPS", "XRDST")
+    texts = [line[4:] for line in hello if not line[4:].startswith(varied)]
+    assert [line[3] for line in hello] == ["-"] * (len(hello) - 1) + [" "] * bool(hello)
+    return texts
+
+
+def keywords_with(first: str, *verbs: str) -> list[str]:
     """Return the answer to EHLO with *verbs*."""
-    texts = [first, "SIZE 37748736", "PIPELINING", "ENHANCEDSTATUSCODES", *verbs, "8BITMIME"]
-    return [f"250-{text}" for text in texts[:-1]] + [f"250 {texts[-1]}"]
+    texts = [first, "SIZE 37748736", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", *verbs, "8BITMIME"]
+    return [*texts, "BINARYMIME", "CHUNKING", "SMTPUTF8"]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -249,7 +249,7 @@ async def test_what_takes_effect_at_the_next_start_says_so(lab: Lab) -> None:
     lab.write()
     async with running(lab) as receiver:
         lab.write(
-            connector={"max_hop_count": 3},
+            connector={"domain_secure_enabled": True},
             settings={"capture": {"url": None}, "event_log": {"format": "jsonl", "path": "../other.jsonl"}},
         )
         await greeted(receiver.address(CONNECTOR))
@@ -260,7 +260,7 @@ async def test_what_takes_effect_at_the_next_start_says_so(lab: Lab) -> None:
     assert ends == [
         "capture: the change takes effect at the next start",
         "event_log: the change takes effect at the next start",
-        "servers[0].connectors[0].max_hop_count: accepted, but not yet honoured",
+        "servers[0].connectors[0].domain_secure_enabled: accepted, but not yet honoured",
     ]
 
 

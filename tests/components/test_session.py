@@ -87,7 +87,7 @@ async def test_an_old_session_is_told_and_left(lab: Lab) -> None:
         while (reply := await peer.ask("NOOP")) == [OK]:
             pass
 
-    assert reply == [TIMEOUT]
+    assert reply == ["421 4.4.1 Connection timed out"]
     assert lab.session()["outcome"] == "timeout"
     assert lab.session()["outcome_detail"] == "the session is older than ConnectionTimeout (0.5 s)"
 

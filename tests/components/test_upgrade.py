@@ -266,12 +266,12 @@ async def test_messages_of_every_size_come_through(lab: Lab, size: int) -> None:
         await peer.send(b"MAIL FROM:<a@lab.test>\r\nRCPT TO:<b@lab.test>\r\nDATA\r\n")
         for _ in range(3):
             await peer.reply()
-        await peer.send(b"x" * size + b"\r\n.\r\n" + b"NOOP\r\n" * 1000)
+        await peer.send(b"\r\n" + b"x" * size + b"\r\n.\r\n" + b"NOOP\r\n" * 1000)
         replies = [await peer.reply() for _ in range(1001)]
 
     assert replies[0][0].startswith("250 2.6.0 ")
     assert replies[1:] == [[OK]] * 1000
-    assert list(lab.raw.values()) == [b"x" * size + b"\r\n"]
+    assert list(lab.raw.values()) == [b"\r\n" + b"x" * size + b"\r\n"]
 
 
 async def test_the_end_of_tls_in_order(lab: Lab) -> None:

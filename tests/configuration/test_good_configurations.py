@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from smtpd_anontls.domain.authentication import ExchangeAuth
 from smtpd_anontls.domain.connectors import NOT_YET_HONOURED, ReceiveConnector
 from smtpd_anontls.domain.flags import (
     AuthMechanism,
@@ -17,6 +20,7 @@ from smtpd_anontls.domain.flags import (
     SizeEnabled,
     TransportRole,
 )
+from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.domain.scenarios import Scenario
 from smtpd_anontls.domain.syslog_address import SyslogAddress, SyslogTransport
@@ -24,14 +28,24 @@ from smtpd_anontls.domain.tls_policy import TlsPolicy, TlsVersion
 from smtpd_anontls.settings.connector_shape import ConnectorShape
 from smtpd_anontls.settings.load import Loaded, load_config
 from smtpd_anontls.settings.values import (
+    AuthenticationSettings,
     FileDirectorySettings,
     FileSink,
     PasswordInEnvironment,
     PasswordInFile,
+    ProtocolLogSettings,
     SyslogSink,
 )
 
 SHIPPED = Path(__file__).parents[2] / "config"
+# Exchange's own limits (Set-TransportService).
+PROTOCOL_LOG = ProtocolLogSettings(
+    path=Path(),
+    layout=Layout.CURRENT,
+    max_age=timedelta(days=30),
+    max_directory_size=250 * 1024**2,
+    max_file_size=10 * 1024**2,
+)
 
 
 def load(folder: Path, text: str) -> Loaded:
@@ -204,18 +218,9 @@ def test_bindings_are_a_list_or_text(tmp_path: Path, written: str) -> None:
 
 
 WARNED = [
-    ("chunking_enabled", "true", True),  # The default, but written, and promised by nobody yet.
-    ("delivery_status_notification_enabled", "false", False),
-    ("max_protocol_errors", "unlimited", False),
-    ("max_protocol_errors", "5", True),
-    ("max_header_size", "256KB", True),
-    ("tarpit_interval", "00:00:00", False),
-    ("tarpit_interval", "5", True),
-    ("message_rate_source", "None", False),
-    ("message_rate_source", "IPAddress", True),
-    ("trusted_proxies", "[]", False),
-    ("trusted_proxies", "10.0.0.1", True),
-    ("require_tls", "true", False),
+    ("domain_secure_enabled", "true", True),
+    ("domain_secure_enabled", "false", False),
+    ("max_header_size", "256KB", False),
 ]
 
 
@@ -260,11 +265,6 @@ web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
         f"{key}: accepted, but not yet honoured"
         for key in (
-            "servers[0].keytab",
-            "protocol_log.path",
-            "authentication.credentials",
-            "authentication.ntlmv1",
-            "authentication.identities",
             "web.bind",
         )
     ]
@@ -275,8 +275,45 @@ web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
         "mbx2.pfx": PasswordInFile(tmp_path / "config" / "secret.txt"),
     }
     assert first.keytab == tmp_path / "config" / "mbx1.keytab"
-    assert loaded.settings.protocol_log == tmp_path / "var" / "protocol-log"
+    assert loaded.settings.protocol_log == replace(PROTOCOL_LOG, path=tmp_path / "var" / "protocol-log")
+    assert loaded.settings.authentication == AuthenticationSettings(
+        credentials=tmp_path / "config" / "users",
+        ntlmv1=True,
+        identities={"CONTOSO\\MBX2$": PermissionGroups.ExchangeServers},
+        exchange_auth=ExchangeAuth.OFF,
+    )
     assert str(loaded.settings.web_bind) == "127.0.0.1:8025"
+
+
+@pytest.mark.parametrize(
+    ("written", "differs"),
+    [
+        # YAML reads the year as a number; both are the layout.
+        ("layout: 2013", {"layout": Layout.EXCHANGE_2013}),
+        ('layout: "2013"', {"layout": Layout.EXCHANGE_2013}),
+        ("layout: Current, max_age: 1.5", {"max_age": timedelta(seconds=1.5)}),
+        ("max_age: 1.00:00:00, max_file_size: 1KB", {"max_age": timedelta(days=1), "max_file_size": 1024}),
+        (
+            "max_age: null, max_directory_size: null, max_file_size: 1GB",
+            {"max_age": None, "max_directory_size": None, "max_file_size": 1024**3},
+        ),
+        ("max_age: 1e300", {"max_age": None}),
+        ("max_directory_size: 10MB", {"max_directory_size": 10 * 1024**2}),
+    ],
+)
+def test_the_protocol_log(tmp_path: Path, written: str, differs: dict[str, Any]) -> None:
+    """Its keys are Exchange's limits and which Exchange it looks like; null is no limit."""
+    loaded = load(tmp_path, f"servers: [{{name: MBX1}}]\nprotocol_log: {{path: log, {written}}}\n")
+
+    assert loaded.settings.protocol_log == replace(PROTOCOL_LOG, path=tmp_path / "config" / "log", **differs)
+    assert loaded.warnings == ()
+
+
+def test_no_protocol_log(tmp_path: Path) -> None:
+    """Without a path there is none, whatever else is written."""
+    loaded = load(tmp_path, "servers: [{name: MBX1}]\nprotocol_log: {path: null, layout: 2013}\n")
+
+    assert loaded.settings.protocol_log is None
 
 
 def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
@@ -298,7 +335,10 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
     assert settings.capture.retention == Retention(
         messages=100_000, sessions=200_000, age=30 * 86400, size=10 * 1024**3
     )
-    assert settings.protocol_log is None
+    assert settings.protocol_log == replace(PROTOCOL_LOG, path=tmp_path / "var" / "protocol-log")
+    assert settings.authentication == AuthenticationSettings(
+        credentials=None, ntlmv1=False, identities=None, exchange_auth=ExchangeAuth.OFF
+    )
     assert settings.web_bind is None
     assert settings.path == tmp_path / "config" / "lab.yaml"
     assert settings.text_name == str(settings.path)

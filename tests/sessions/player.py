@@ -117,9 +117,11 @@ def _keywords(lines: list[str]) -> set[str]:
 
 
 def check_record(script: Script, session: dict[str, Any], events: list[int], raw: list[bytes]) -> None:
-    """Hold what was recorded of the session to the file: outcome, exactly its events, transcript, messages."""
+    """Hold what was recorded of the session to the file: outcome, sender, exactly its events, transcript, messages."""
     if script.outcome is not None and session["outcome"] != script.outcome.text:
         raise Mismatch(script, script.outcome, f"OUTCOME: {session['outcome']} ({session['outcome_detail']})")
+    if script.sender is not None and session["authenticated_as"] != (script.sender.text or None):
+        raise Mismatch(script, script.sender, f"AS: {session['authenticated_as'] or ''}".rstrip())
     wanted = [int(mark.text) for mark in script.events]
     got = f"events {session['event_ids']} in the record, {events} in the log"
     for mark in script.events:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LINE = re.compile(
-    r"(?P<mark>S:|S~|C:|C\\|C\*|E:|M\\|T:|T!:|TLS|OUTCOME:|PLAY:|given:|CLOSED|EOF)(?: (?P<text>.*))?"
+    r"(?P<mark>S:|S~|C:|C\\|C\*|E:|M\\|T:|T!:|TLS|AS:|OUTCOME:|PLAY:|given:|CLOSED|EOF)(?: (?P<text>.*))?"
 )
 # Every reply line begins so; the fourth character says whether it is the last (RFC 5321 section 4.2).
 _REPLY = re.compile(r"[2-5][0-9]{2}[ -]")
@@ -87,6 +87,7 @@ class Script:
     steps: list[Step] = field(default_factory=list)
     # What was recorded of it.
     outcome: Mark | None = None
+    sender: Mark | None = None
     events: list[Mark] = field(default_factory=list)
     transcript: list[Mark] = field(default_factory=list)
     nowhere: list[Mark] = field(default_factory=list)
@@ -144,6 +145,8 @@ class Script:
                 self.whole_only = True
             case "OUTCOME:":
                 self.outcome = mark
+            case "AS:":
+                self.sender = mark
             case "E:":
                 self.events.append(mark)
             case "T:":

@@ -1,0 +1,1 @@
+"""The SMTP Receive protocol log: RECVyyyymmddhh-n.LOG, as Exchange writes it."""
