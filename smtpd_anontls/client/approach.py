@@ -10,6 +10,8 @@ from smtpd_anontls.client.errors import ConversationError, RefusedError
 
 if TYPE_CHECKING:
     from smtpd_anontls.client.conversation import Conversation, Hello, Reply
+    from smtpd_anontls.client.logon import Logon
+    from smtpd_anontls.client.sending import Sent
     from smtpd_anontls.client.target import Target
     from smtpd_anontls.client.tls import Secured, TlsOffer
     from smtpd_anontls.domain.records import TlsVerb
@@ -25,6 +27,8 @@ class Seen:
     hello: Hello | None = None
     secured: Secured | None = None
     hello_after_tls: Hello | None = None
+    logon: Logon | None = None
+    sent: Sent | None = None
 
 
 def greet(conversation: Conversation, target: Target, *, ehlo: str, seen: Seen) -> tuple[Reply, Hello]:

@@ -8,12 +8,20 @@ from __future__ import annotations
 import re
 import socket
 import time
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from smtpd_anontls.client.errors import ClientError, ConversationError, HandshakeError, RefusedError
+from smtpd_anontls.client.errors import (
+    ClientError,
+    ConversationError,
+    HandshakeError,
+    NoTicketError,
+    RefusedError,
+)
+from smtpd_anontls.client.masking import DATA, Mask
 from smtpd_anontls.client.wire import Deadline, connect, why
 from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.domain.records import TranscriptRow
@@ -30,6 +38,7 @@ MAX_REPLY_LINE = 4096  # Octets, the line end included; RFC 5321 section 4.5.3.1
 MAX_REPLY_LINES = 200
 _READY = 220
 _QUIT_SECONDS = 2.0
+_PIECE = 65536  # Octets of a message that are handed to TLS at a time.
 _SHOWN_CHARACTERS = 160
 # RFC 5321 section 4.2: three digits, then a space, a hyphen, or nothing at all.
 _REPLY_LINE = re.compile(rb"(?P<code>[2-5][0-9]{2})(?:(?P<more>[ -])(?P<text>.*))?", re.DOTALL)
@@ -89,7 +98,16 @@ class Hello:
 
     def offers(self, verb: TlsVerb) -> bool:
         """Whether *verb* is advertised."""
-        return verb.value in self.keywords
+        return self.has(verb.value)
+
+    def has(self, keyword: str) -> bool:
+        """Whether *keyword*, in upper case, is advertised."""
+        return keyword in self.keywords
+
+    def words_behind(self, keyword: str) -> tuple[str, ...]:
+        """Return what the line of *keyword* says behind it, in upper case; nothing where there is no such line."""
+        lines = (line.upper().split() for line in self.ehlo_lines[1:])
+        return next((tuple(words[1:]) for words in lines if words[:1] == [keyword]), ())
 
 
 class Transcript:
@@ -111,6 +129,7 @@ class Conversation:
         self._target = target
         self._wire: Wire | None = wire
         self._transcript = transcript
+        self._mask = Mask()
         self._buffer = bytearray()
 
     @classmethod
@@ -132,7 +151,7 @@ class Conversation:
         if self._wire is None:
             return
         try:
-            if kind is None or issubclass(kind, RefusedError):
+            if kind is None or issubclass(kind, RefusedError | NoTicketError):
                 self._quit()
         finally:
             self._wire.close()
@@ -151,22 +170,33 @@ class Conversation:
             return Hello(Greeting.HELO, old)
         raise RefusedError(f"{self._target} refuses EHLO: {reply}")
 
-    def command(self, line: str) -> Reply:
-        """Send a command line and return the answer to it."""
-        if self._buffer:
-            raise ConversationError(f"{self._target} spoke out of turn: {_excerpt(self._buffer)}")
-        self._transcript.note("C", line)
-        word = line.split(maxsplit=1)[0]
-        try:
-            self._live.send(line.encode("ascii") + b"\r\n")
-        except TimeoutError as error:
-            raise ConversationError(
-                f"{self._target} did not take {word} within {self._live.deadline}"
-            ) from error
-        except OSError:
-            # The peer has broken off; what it said last, a 421 or a TLS alert, can still be read.
-            self._transcript.note("*", f"the connection broke at {word}")
-        return self._read_reply(f"the answer to {word}")
+    def command(self, line: str, *, token: bytes | None = None) -> Reply:
+        """Send a command line, with an authentication's first *token* where there is one, and return the answer."""
+        if token is None:
+            return self._say(line.encode() + b"\r\n", line, line.split(maxsplit=1)[0])
+        # RFC 4954 section 4: an initial response of no octets is written "=".
+        encoded = self._concealed(token) or b"="
+        return self._say(line.encode() + b" " + encoded + b"\r\n", f"{line} {DATA}", line)
+
+    def answer(self, token: bytes) -> Reply:
+        """Send an authentication's next *token* and return the answer to it."""
+        return self._say(self._concealed(token) + b"\r\n", DATA if token else "", "the authentication data")
+
+    def cancel(self) -> Reply:
+        """Break an authentication off (RFC 4954 section 4) and return the answer to that."""
+        return self._say(b"*\r\n", "*", "the cancellation")
+
+    def conceal(self, secret: bytes) -> None:
+        """Never show *secret*, whoever says it from now on."""
+        self._mask.conceal(secret)
+
+    def content(self, octets: bytes, *, behind: str | None = None) -> Reply:
+        """Send a message's *octets*, right *behind* a command line that says so, and return the answer to them."""
+        shown_as = f"<{len(octets)} octets of the message>"
+        line = b"" if behind is None else behind.encode() + b"\r\n"
+        if behind is not None:
+            shown_as = f"{behind} {shown_as}"
+        return self._say(line + octets, shown_as, "the message")
 
     def ask_for_tls(self, verb: TlsVerb) -> Reply:
         """Send the TLS verb; after 220 the next octets must be those of TLS, which is checked here."""
@@ -175,7 +205,7 @@ class Conversation:
         if reply.code == _READY and self._buffer:
             raise ConversationError(
                 f"{self._target} sent plain text behind the 220 to {verb}, which somebody on the way may have put there: "
-                f"{_excerpt(self._buffer)}; the session was ended before TLS"
+                f"{self._excerpt(self._buffer)}; the session was ended before TLS"
             )
         return reply
 
@@ -197,11 +227,39 @@ class Conversation:
         self._wire = None
         return handed
 
+    def _concealed(self, token: bytes) -> bytes:
+        """Return *token* as it goes over the wire; it is never shown."""
+        encoded = b64encode(token)
+        self._mask.conceal_token(encoded)
+        return encoded
+
+    def _say(self, octets: bytes, shown_as: str, what: str) -> Reply:
+        """Send all *octets* and return the answer to them; *what* names them in a sentence."""
+        if self._buffer:
+            raise ConversationError(f"{self._target} spoke out of turn: {self._excerpt(self._buffer)}")
+        self._transcript.note("C", printable(shown_as))
+        try:
+            for start in range(0, len(octets), _PIECE):
+                self._live.send(octets[start : start + _PIECE])
+        except TimeoutError as error:
+            raise ConversationError(
+                f"{self._target} did not take {what} within {self._live.deadline}"
+            ) from error
+        except OSError:
+            # The peer has broken off; what it said last, a 421 or a TLS alert, can still be read.
+            self._transcript.note("*", f"the connection broke at {what}")
+        return self._read_reply(f"the answer to {what}")
+
     def _quit(self) -> None:
         """Say QUIT as courtesy: the answer is awaited for a moment, and nothing depends on it."""
         self._live.deadline = self._live.deadline.at_most(_QUIT_SECONDS)
         with suppress(ClientError):
             self.command("QUIT")
+
+    @property
+    def deadline(self) -> Deadline:
+        """The moment by which everything must be done."""
+        return self._live.deadline
 
     @property
     def _live(self) -> Wire:
@@ -217,12 +275,13 @@ class Conversation:
             found = _REPLY_LINE.fullmatch(line)
             if not found or (texts and int(found["code"]) != code):
                 raise ConversationError(
-                    f"{self._target} does not speak SMTP: it sent {_excerpt(line)} as {awaited}"
+                    f"{self._target} does not speak SMTP: it sent {self._excerpt(line)} as {awaited}"
                 )
             code = int(found["code"])
-            texts.append(shown(found["text"] or b""))
+            text = self._mask.of_reply(code, found["text"] or b"")
+            texts.append(shown(text))
             wire += line + b"\r\n"
-            self._transcript.note("S", shown(line))
+            self._transcript.note("S", shown(found["code"] + (found["more"] or b"") + text))
             if found["more"] != b"-":
                 return Reply(code, tuple(texts), bytes(wire))
             if len(texts) == MAX_REPLY_LINES:
@@ -239,6 +298,11 @@ class Conversation:
         line = bytes(self._buffer[:end]).removesuffix(b"\r")
         del self._buffer[: end + 1]
         return line
+
+    def _excerpt(self, octets: bytes | bytearray) -> str:
+        """Quote the first line of *octets*."""
+        first = bytes(octets[:MAX_REPLY_LINE]).split(b"\n", 1)[0].removesuffix(b"\r")
+        return f"'{shortened(shown(self._mask.of(first)))}'"
 
     def _fill(self, awaited: str) -> None:
         try:
@@ -277,9 +341,3 @@ def shown(octets: bytes) -> str:
 def shortened(text: str) -> str:
     """Return *text*, cut where it is longer than a sentence can bear."""
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def _excerpt(octets: bytes | bytearray) -> str:
-    """Quote the first line of *octets*."""
-    first = bytes(octets[:MAX_REPLY_LINE]).split(b"\n", 1)[0].removesuffix(b"\r")
-    return f"'{shortened(shown(first))}'"

@@ -36,3 +36,7 @@ class RefusedError(ClientError):
     """The peer speaks SMTP and said no, or does not offer what was asked for."""
 
     exit_code = ExitCode.NOT_AS_EXPECTED
+
+
+class NoTicketError(ClientError):
+    """Our own side has nothing to authenticate with: no ticket, and no KDC that gives one."""

@@ -12,7 +12,7 @@ import re
 import ssl
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smtpd_anontls.client.errors import ConversationError, HandshakeError
 from smtpd_anontls.domain.certificate import Certificate, CertificateError, thumbprint_of
@@ -21,6 +21,8 @@ from smtpd_anontls.domain.tls_policy import TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from smtpd_anontls.client.client_certificate import ClientCertificate
 
 _VERSIONS: Mapping[TlsVersion, ssl.TLSVersion] = {
     TlsVersion.TLSv1: ssl.TLSVersion.TLSv1,
@@ -45,6 +47,10 @@ _ALERT_MEANINGS: Mapping[str, str] = {
     "internal_error": "it could not go on itself, for instance because its private key cannot be used",
     "unrecognized_name": "it has no certificate for the name in SNI",
 }
+# RFC 8446 section 4: the handshake messages that tell of a client certificate.
+_CERTIFICATE = 11
+_CERTIFICATE_REQUEST = 13
+_EMPTY_CERTIFICATE = 8  # Octets of a Certificate message without a certificate, at most.
 _SHOWN_OCTETS = 200
 # RFC 6066 section 3: SNI has a DNS name, ASCII, without a final dot.
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
@@ -52,11 +58,12 @@ _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 
 @dataclass(frozen=True, slots=True)
 class TlsOffer:
-    """The versions that the ClientHello offers, and the name in SNI, if any."""
+    """The versions that the ClientHello offers, the name in SNI, and what is presented to a server that asks."""
 
     minimum: TlsVersion = TlsVersion.TLSv1
     maximum: TlsVersion = TlsVersion.TLSv1_3
     server_name: str | None = None  # None: no SNI; Exchange does not choose by it.
+    client_certificate: ClientCertificate | None = None
 
     def __post_init__(self) -> None:
         if self.minimum.rank > self.maximum.rank:
@@ -81,6 +88,8 @@ class TlsOffer:
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = _VERSIONS[self.minimum]
             context.maximum_version = _VERSIONS[self.maximum]
+        if self.client_certificate is not None:
+            self.client_certificate.load_into(context)
         return context
 
 
@@ -93,6 +102,8 @@ class Secured:
     bits: int
     thumbprint: str  # SHA-1 of the certificate's DER.
     certificate: Certificate | None  # None: the server's octets cannot be read as an X.509 certificate.
+    asked_for_client_certificate: bool = False
+    presented: Certificate | None = None  # Our own, where the server asked for it and it was sent.
 
 
 class TlsSession:
@@ -103,9 +114,21 @@ class TlsSession:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._first = bytearray()
-        self._tls = offer.context().wrap_bio(
-            self._incoming, self._outgoing, server_hostname=offer.server_name
-        )
+        self._asked, self._presented = False, False
+        context = offer.context()
+        # Private to the ssl module, and the only place where it tells of a CertificateRequest.
+        # Guarded by tests/components/test_probe_client_certificate.py.
+        setattr(context, "_msg_callback", self._overheard)  # noqa: B010 - the type stubs do not know it
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=offer.server_name)
+
+    def _overheard(
+        self, _connection: object, direction: str, _version: Any, _content: Any, kind: Any, octets: bytes
+    ) -> None:
+        """Note what the handshake says of a client certificate."""
+        if direction == "read" and kind == _CERTIFICATE_REQUEST:
+            self._asked = True
+        if direction == "write" and kind == _CERTIFICATE:
+            self._presented = len(octets) > _EMPTY_CERTIFICATE
 
     def feed(self, octets: bytes) -> None:
         """Take octets from the socket; no octets say that the peer closed it."""
@@ -138,8 +161,15 @@ class TlsSession:
             certificate = Certificate.from_der(der)
         except CertificateError:
             certificate = None
+        own = self._offer.client_certificate
         return Secured(
-            self._tls.version() or cipher[1], cipher[0], cipher[2], thumbprint_of(der), certificate
+            self._tls.version() or cipher[1],
+            cipher[0],
+            cipher[2],
+            thumbprint_of(der),
+            certificate,
+            self._asked,
+            own.certificate if own is not None and self._presented else None,
         )
 
     def read(self, limit: int = 65536) -> bytes | None:

@@ -63,6 +63,10 @@ class Verdict:
     sentence: str
     exit_code: ExitCode
 
+    def with_note(self, note: str) -> Verdict:
+        """Return the same with one more clause."""
+        return Verdict(f"{self.sentence}; {note}", self.exit_code)
+
 
 def banner_refused(target: Target, banner: Reply) -> str:
     """Say what a greeting other than 220 means."""
@@ -150,6 +154,20 @@ def broken_off(
     problems = certificate_problems(secured, verb, expected=expected, now=now)
     sentence = f"{_session(verb, secured)}, but then {failure}"
     return Verdict("; ".join((sentence, *problems)), failure.exit_code)
+
+
+def client_certificate(secured: Secured, own: Certificate) -> str:
+    """Say what became of the client certificate *own*."""
+    if secured.presented is not None:
+        return f"the client certificate {own.thumbprint} was presented"
+    if secured.asked_for_client_certificate:
+        return (
+            f"the server asked for a client certificate, but {own.thumbprint} has no key type that it takes"
+        )
+    return (
+        f"the server asked for no client certificate, so {own.thumbprint} was not presented (an Edge server asks, and a "
+        "connector with request_client_certificate)"
+    )
 
 
 def _session(verb: TlsVerb, secured: Secured) -> str:

@@ -30,7 +30,7 @@ from smtpd_anontls.client.target import Target
 from smtpd_anontls.domain.certificate import thumbprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -55,6 +55,18 @@ class Hear:
 @dataclass(frozen=True)
 class HearMessage:
     """Take the lines of a message, its final dot included."""
+
+
+@dataclass(frozen=True)
+class HearChunk:
+    """Take BDAT with its octets, into ``received``."""
+
+
+@dataclass(frozen=True)
+class Converse:
+    """Answer each line with what this returns, until that is no 334."""
+
+    answer: Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,22 @@ class Flood:
     octets: int
 
 
-Step = Say | Hear | HearMessage | Upgrade | Reset | Silence | Drip | Echo | Flood | Take | Forward | Garble
+Step = (
+    Say
+    | Hear
+    | HearMessage
+    | HearChunk
+    | Converse
+    | Upgrade
+    | Reset
+    | Silence
+    | Drip
+    | Echo
+    | Flood
+    | Take
+    | Forward
+    | Garble
+)
 
 
 @dataclass
@@ -175,6 +202,7 @@ class ReplyServer:
     host: str = "127.0.0.1"
     heard: list[str] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
+    client_certificate: bytes | None = None  # What the client presented, as DER.
     _failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -228,6 +256,10 @@ class ReplyServer:
             case HearMessage():
                 while (line := self._line(connection)) != ".":
                     self.heard.append(line)
+            case HearChunk():
+                self._hear_chunk(connection)
+            case Converse(answer):
+                self._converse(answer, connection)
             case Upgrade(context, fails):
                 return self._upgrade(context, connection, fails=fails)
             case _:
@@ -263,8 +295,7 @@ class ReplyServer:
             case Flood(amount):
                 self._flood(amount, connection)
 
-    @staticmethod
-    def _upgrade(context: ssl.SSLContext, connection: socket.socket, *, fails: bool) -> socket.socket:
+    def _upgrade(self, context: ssl.SSLContext, connection: socket.socket, *, fails: bool) -> socket.socket:
         try:
             # A client that ends without close_notify is not what is tested here.
             secured = context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=True)
@@ -272,7 +303,26 @@ class ReplyServer:
             assert fails, "the handshake failed"
             return connection
         assert not fails, "the handshake was to fail"
+        self.client_certificate = secured.getpeercert(binary_form=True)
         return secured
+
+    def _hear_chunk(self, connection: socket.socket) -> None:
+        self.heard.append(self._line(connection))
+        verb, size, last = self.heard[-1].split()
+        assert (verb, last) == ("BDAT", "LAST")
+        while len(self._buffer) < int(size):
+            octets = connection.recv(65536)
+            assert octets, "the client left within its chunk"
+            self._buffer += octets
+        self.received += self._buffer[: int(size)]
+        self._buffer = self._buffer[int(size) :]
+
+    def _converse(self, answer: Callable[[str], bytes], connection: socket.socket) -> None:
+        said = b"334"
+        while said.startswith(b"334"):
+            self.heard.append(self._line(connection))
+            said = answer(self.heard[-1])
+            connection.sendall(said)
 
     def _line(self, connection: socket.socket) -> str:
         while b"\n" not in self._buffer:
@@ -280,7 +330,7 @@ class ReplyServer:
             assert octets, f"the client left after {self.heard}"
             self._buffer += octets
         line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.decode("ascii").rstrip("\r")
+        return line.decode().rstrip("\r")
 
     def _flood(self, amount: int, connection: socket.socket) -> None:
         """Write and read at once, with small turns, as a client that does the same expects."""

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from smtpd_anontls.client.conversation import checked_ehlo_name, local_name
+from smtpd_anontls.client.logon import LogonOptions
 from smtpd_anontls.client.probe import ProbeOptions
+from smtpd_anontls.client.target import Target
 from smtpd_anontls.client.tls import TlsOffer
+from smtpd_anontls.domain.authentication import Mechanism
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.domain.tls_policy import TlsVersion
 
@@ -58,3 +61,31 @@ def test_an_offer_names_its_versions() -> None:
     """An offer reads as a range, or as its only version."""
     assert str(TlsOffer()) == "TLSv1 to TLSv1.3"
     assert str(TlsOffer(TlsVersion.TLSv1_2, TlsVersion.TLSv1_2)) == "TLSv1.2"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mechanism": Mechanism.EXCHANGEAUTH}, "EXCHANGEAUTH is not one of GSSAPI, NTLM, LOGIN"),
+        ({"user": ""}, "the user name is empty"),
+        ({"password": ""}, "the password is empty"),
+        ({"user": None}, "say --user"),
+        ({"spn": "mbx1"}, "write SMTPSVC/mbx1.contoso.test"),
+        ({"spn": "SMTPSVC/"}, "write SMTPSVC/mbx1.contoso.test"),
+        ({"spn": "SMTPSVC/a b"}, "write SMTPSVC/mbx1.contoso.test"),
+    ],
+)
+def test_a_logon_that_cannot_be_is_told(change: dict[str, Any], said: str) -> None:
+    """Each mistake is a ValueError that says what would do."""
+    usual = {"mechanism": Mechanism.NTLM, "user": "alice", "password": "secret"}
+    with pytest.raises(ValueError, match=said):
+        LogonOptions(**{**usual, **change})
+
+
+@pytest.mark.parametrize("spn", [None, "SMTPSVC/mbx9.contoso.test", "SMTPSVC/mbx9@CONTOSO.TEST"])
+def test_the_service_is_named_after_the_host(spn: str | None) -> None:
+    """SMTPSVC and the host as it was given, unless another name was."""
+    logon = LogonOptions(mechanism=Mechanism.NTLM, user="alice", password="secret", spn=spn)  # noqa: S106 - made up
+
+    assert logon.service(Target("mbx1.contoso.test", 2525)) == (spn or "SMTPSVC/mbx1.contoso.test")
+    assert "secret" not in repr(logon)

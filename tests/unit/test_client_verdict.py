@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from smtpd_anontls.client import verdict
+from smtpd_anontls.client import refusals, verdict
 from smtpd_anontls.client.conversation import Greeting, Hello, Reply
 from smtpd_anontls.client.errors import ExitCode
 from smtpd_anontls.client.target import Target
@@ -140,3 +141,38 @@ def test_keywords_are_compared_whole_and_without_case() -> None:
 def test_a_long_reply_is_cut_in_a_sentence() -> None:
     """A reply of many lines does not make a verdict of many lines."""
     assert len(str(reply(554, *["no"] * 100))) == 160
+
+
+def test_a_client_certificate_that_stayed_here_is_told() -> None:
+    """A server that asks for another kind of key gets none, and that is said."""
+    session = secured()
+    own = session.certificate
+    assert own is not None
+    asked = replace(session, asked_for_client_certificate=True)
+
+    assert verdict.client_certificate(asked, own) == (
+        f"the server asked for a client certificate, but {THUMBPRINT} has no key type that it takes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (530, "5.7.57 Client not authenticated", "PermissionGroups; authenticate with --auth"),
+        (451, "5.7.3 STARTTLS is required to send mail", "name a TLS verb with --verb"),
+        (550, "5.7.1 Unable to relay", "look at the connector's PermissionGroups"),
+        (450, "4.2.1 Later", "MAIL was refused with 450 4.2.1 Later"),
+    ],
+)
+def test_a_refused_command_is_explained(code: int, text: str, said: str) -> None:
+    """The beginning of the reply says where to look, where that is known."""
+    assert refusals.message("MAIL", reply(code, text)).endswith(said)
+
+
+def test_words_behind_a_keyword() -> None:
+    """What a line of EHLO says behind its keyword, whole and without case."""
+    answer = hello("auth ntlm Login", "X-EXPS", "AUTHENTIC YES", "")
+
+    assert answer.words_behind("AUTH") == ("NTLM", "LOGIN")
+    assert answer.words_behind("X-EXPS") == ()
+    assert answer.words_behind("SIZE") == ()
