@@ -84,8 +84,8 @@ class DomainController:
         _run(["kinit", "-k", "-t", str(self.keytab(user)), user.partition("@")[0]])
 
     def keytab(self, user: str) -> Path:
-        """Return the keytab of a service account."""
-        return self.folder / "keytabs" / f"{user.partition('@')[0]}.keytab"
+        """Return the keytab of a service account or, with the key of its SMTPSVC, of a computer (``MBX1$``)."""
+        return self.folder / "keytabs" / f"{user.partition('@')[0].rstrip('$')}.keytab"
 
     def password(self, user: str) -> str:
         """Return the password of *user*."""
@@ -281,7 +281,7 @@ def _made_once() -> Path:
     return made
 
 
-def _go_without(missing: str) -> NoReturn:
+def go_without(missing: str) -> NoReturn:
     """End the test: it fails, unless whoever runs it has said that they do without."""
     if "samba" in re.split(r"[\s,]+", os.environ.get("ALLOW_MISSING", "")):
         pytest.skip(f"{missing} (ALLOW_MISSING names samba)")
@@ -301,7 +301,7 @@ def _missing() -> str | None:
 def running_domain_controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DomainController]:
     """Return the domain controller of this process; a test wants ``domain_controller``."""
     if missing := _missing():
-        _go_without(missing)
+        go_without(missing)
     folder = tmp_path_factory.mktemp("ad") / "dc1"
     shutil.copytree(_made_once(), folder, symlinks=True)
     controller = DomainController(folder, _free_address())
@@ -326,7 +326,7 @@ def kerberos(
 ) -> DomainController:
     """Return the domain controller in whose realm this process is; it has no ticket yet."""
     if importlib.util.find_spec("gssapi") is None:
-        _go_without("the Python package gssapi is not installed: run ./.ci/kerberos .venv/bin/python")
+        go_without("the Python package gssapi is not installed: run ./.ci/kerberos .venv/bin/python")
     monkeypatch.setenv("KRB5_CONFIG", str(domain_controller.krb5_conf))
     monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/tickets")
     monkeypatch.delenv("KRB5_CLIENT_KTNAME", raising=False)

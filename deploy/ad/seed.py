@@ -3,20 +3,24 @@
     /usr/bin/python3 seed.py SMB_CONF SAM_LDB KEYTABS
 
 Run it once on a domain that is not served yet, with the Python that Debian's python3-samba belongs to.
-Passwords stand in the folder passwords.  KEYTABS is a folder, for the keytabs of both accounts.
+Passwords stand in the folder passwords.  KEYTABS is a folder, for a keytab of each account and each computer.
 
 Who may what: svc-reader is a plain user and can read the server objects as every user can, svc-publisher may
-write msExchServerInternalTLSCert of each beside that, and nothing else.
+write msExchServerInternalTLSCert of each beside that, and nothing else.  MBX1$ and MBX2$ are the computer
+accounts of the servers, whose keys tickets for SMTPSVC are made with; nobody knows their passwords.  Both are
+Exchange servers by their groups: MBX1$ as a member of Exchange Servers, MBX2$ of a group that is one.
 """
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 from string import Template
 
 import ldb
 import samba.dckeytab  # noqa: F401 - gives Net its export_keytab
+from samba import dsdb
 from samba.auth import system_session
 from samba.credentials import Credentials
 from samba.dcerpc import security
@@ -31,6 +35,11 @@ ORGANIZATION = "Contoso"
 ADMINISTRATIVE_GROUP = "Exchange Administrative Group (FYDIBOHF23SPDLT)"
 SERVERS = ("MBX1", "MBX2", "EDGE1")
 ACCOUNTS = ("svc-reader", "svc-publisher")
+COMPUTERS = ("MBX1", "MBX2")
+ENCRYPTION_TYPES = (
+    "28"  # RC4 and both of AES, as a computer that joins writes it; without it RC4 alone is used.
+)
+EXCHANGE_GROUPS = "Microsoft Exchange Security Groups"
 PASSWORDS = Path(__file__).with_name("passwords")
 ATTRIBUTE_GUID = "d0ad315b-0a1d-42e3-b93c-47b119c2d59a"
 # Administrators and the system do everything, every user reads and lists.
@@ -78,6 +87,40 @@ def add_accounts(database: SamDB, servers: list[str]) -> None:
         SDUtils(database).dacl_add_ace(server, f"(OA;;RPWP;{ATTRIBUTE_GUID};;{publisher})")
 
 
+def add_computers(database: SamDB) -> None:
+    """Add the accounts of the servers in the domain, with the names that Exchange's SMTP service is asked for by."""
+    for name in COMPUTERS:
+        hosts = (f"{name.lower()}.{database.domain_dns_name()}", name)
+        services = [f"{service}/{host}" for service in ("SMTPSVC", "HOST") for host in hosts]
+        # prepare_oldjoin alone lets the account be used; the password that it sets is no secret.
+        database.newcomputer(name, prepare_oldjoin=True, service_principal_name_list=services)
+        database.setpassword(f"(sAMAccountName={name}$)", secrets.token_urlsafe(48))
+        found = database.search(expression=f"(sAMAccountName={name}$)", attrs=[])
+        change = ldb.Message(found[0].dn)
+        change["types"] = ldb.MessageElement(
+            ENCRYPTION_TYPES, ldb.FLAG_MOD_REPLACE, "msDS-SupportedEncryptionTypes"
+        )
+        database.modify(change)
+
+
+def add_groups(database: SamDB) -> None:
+    """Add the groups that make an account an Exchange server, and the servers to them, one directly, one nested."""
+    organizational_unit = f"OU={EXCHANGE_GROUPS}"
+    database.create_ou(f"{organizational_unit},{database.get_default_basedn()}")
+    for name, kind, members in (
+        # Set-up keeps it elsewhere, with the servers that were installed last.
+        ("Exchange Install Domain Servers", dsdb.GTYPE_SECURITY_GLOBAL_GROUP, ["MBX2$"]),
+        (
+            "Exchange Servers",
+            dsdb.GTYPE_SECURITY_UNIVERSAL_GROUP,
+            ["MBX1$", "Exchange Install Domain Servers"],
+        ),
+        ("ExchangeLegacyInterop", dsdb.GTYPE_SECURITY_UNIVERSAL_GROUP, []),
+    ):
+        database.newgroup(name, groupou=organizational_unit, grouptype=kind)
+        database.add_remove_group_members(name, members, add_members_operation=True)
+
+
 def name_service(database: SamDB, settings: LoadParm) -> None:
     """Give the domain controller the names that Kerberos clients of LDAP ask for.
 
@@ -97,12 +140,16 @@ def name_service(database: SamDB, settings: LoadParm) -> None:
 
 
 def export_keytabs(settings: LoadParm, folder: Path) -> None:
-    """Write a keytab for each account."""
+    """Write a keytab for each account, and for each computer one with its service beside."""
     credentials = Credentials()
     credentials.guess(settings)
-    for account in ACCOUNTS:
-        keytab = folder / f"{account}.keytab"
-        Net(credentials, settings).export_keytab(keytab=str(keytab), principal=account)
+    realm = settings.get("realm").lower()
+    principals = {account: [account] for account in ACCOUNTS}
+    principals |= {name: [f"{name}$", f"SMTPSVC/{name.lower()}.{realm}"] for name in COMPUTERS}
+    for name, keys in principals.items():
+        for principal in keys:
+            keytab = str(folder / f"{name}.keytab")
+            Net(credentials, settings).export_keytab(keytab=keytab, principal=principal)
 
 
 def main() -> None:
@@ -114,6 +161,8 @@ def main() -> None:
     database = SamDB(url=sam_ldb, session_info=system_session(), lp=settings)
     extend_schema(database)
     add_accounts(database, add_servers(database))
+    add_computers(database)
+    add_groups(database)
     name_service(database, settings)
     export_keytabs(settings, Path(keytabs))
 

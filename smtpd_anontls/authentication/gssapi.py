@@ -22,7 +22,7 @@ from smtpd_anontls.domain.account_names import AccountName
 from smtpd_anontls.domain.authentication import Authenticated, Challenge, Failed, FailureReason
 from smtpd_anontls.domain.flags import ExtendedProtectionPolicy
 from smtpd_anontls.domain.printable import printable
-from smtpd_anontls.notation.snapshot import reason_of
+from smtpd_anontls.notation.snapshot import UnreadableFileError, take
 from smtpd_anontls.protocol.exchange_auth_blob import describe
 from smtpd_anontls.protocol.kerberos_messages import SPNEGO_OID, begins_gss_token
 
@@ -44,6 +44,7 @@ Result = TypeVar("Result")
 _CHANNEL_BOUND = 0x800
 _MUTUAL = 0x2  # RFC 2744 section 5.1, as the other flags.
 _KERBEROS, _NEGOTIATE = "1.2.840.113554.1.2.2", "1.3.6.1.5.5.2"
+_LARGEST_KEYTAB = 1024 * 1024
 _MOST_TOKENS = 8  # Kerberos takes one, Negotiate three at most.
 # RFC 4752 section 3.2: the layers that are offered, and in three octets how much may come in one piece.
 _NO_SECURITY_LAYER = 1
@@ -160,10 +161,11 @@ class Acceptor:
         import gssapi.raw  # noqa: PLC0415 - only with the extra
 
         try:
-            self._keytab.open("rb").close()
-        except OSError as error:
-            detail = f"the keytab {self._keytab.name} cannot be read ({reason_of(error)})"
-            raise RefusedError(FailureReason.NOT_AVAILABLE, printable(detail)) from None
+            take(self._keytab, _LARGEST_KEYTAB)
+        except (FileNotFoundError, UnreadableFileError) as error:
+            why = "does not exist" if isinstance(error, FileNotFoundError) else str(error)
+            detail = printable(f"the keytab {self._keytab.name} {why}")
+            raise RefusedError(FailureReason.NOT_AVAILABLE, detail) from None
         try:
             return gssapi.raw.acquire_cred_from(
                 {b"keytab": b"FILE:" + os.fsencode(self._keytab)},

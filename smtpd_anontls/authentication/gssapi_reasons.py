@@ -6,6 +6,7 @@ Source: RFC 2743 section 1.2.1.1 (major status), RFC 4120 section 7.5.9 and MIT'
 from __future__ import annotations
 
 import errno
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _LONGEST_SENTENCE = 200
 _UNSIGNED = 1 << 32
 _ERROR_TABLE = -1765328384  # ERROR_TABLE_BASE_krb5; the codes of RFC 4120 count from there.
+_TABLE_SIZE = 256
 
 _WRONG_KEY = (
     *(_ERROR_TABLE + code for code in (31, 35, 36, 41, 44, 45)),  # BAD_INTEGRITY … NOKEY
@@ -54,7 +56,9 @@ _REASONS: Mapping[int, tuple[FailureReason, str]] = MappingProxyType(
         **dict.fromkeys(
             _WRONG_KEY, (FailureReason.WRONG_KEY, "the ticket is for another key than the keytab holds")
         ),
-        **dict.fromkeys(_MALFORMED, (FailureReason.MALFORMED, "what came is no token of Kerberos")),
+        **dict.fromkeys(
+            _MALFORMED, (FailureReason.MALFORMED, "what came cannot be read as a token of Kerberos")
+        ),
         **dict.fromkeys(
             _DISK,
             (
@@ -85,14 +89,12 @@ def refusal(error: GSSError, token: bytes) -> RefusedError:
             "how to: it may be relayed"
         )
         return RefusedError(FailureReason.WRONG_BINDING, detail)
-    if isinstance(error, exceptions.DuplicateTokenError):
-        return RefusedError(*_REASONS[_ERROR_TABLE + 34])
-    if isinstance(error, exceptions.ExpiredCredentialsError):
-        return RefusedError(*_REASONS[_ERROR_TABLE + 32])
     said, code = library_sentence(error), _code(error)
     if code is None:
         # A broken frame has no number of Kerberos's.
-        return RefusedError(FailureReason.MALFORMED, f"what came is no token of Kerberos: {describe(token)}")
+        return RefusedError(
+            FailureReason.MALFORMED, f"what came cannot be read as a token of Kerberos: {describe(token)}"
+        )
     reason, detail = _REASONS.get(code, (FailureReason.UNKNOWN, "Kerberos refused the token"))
     return RefusedError(reason, f"{detail} ({said})")
 
@@ -107,15 +109,17 @@ def library_sentence(error: GSSError) -> str:
 
 def _code(error: GSSError) -> int | None:
     """Return the number that Kerberos gave the failure; None where it gave none."""
-    known = {code % _UNSIGNED: code for code in (*_REASONS, *range(_ERROR_TABLE + 1, _ERROR_TABLE + 256))}
-    if error.min_code in known:
-        return known[error.min_code]
+    codes = chain(_REASONS, range(_ERROR_TABLE + 1, _ERROR_TABLE + _TABLE_SIZE))
+    known = {code % _UNSIGNED: code for code in codes}
+    number: int = error.min_code
+    if number in known:
+        return known[number]
     # MIT's library gives a number to the mechanism that used it first.  A failure of Kerberos inside
     # Negotiate was Kerberos's first, so Negotiate reports it by a number made up for it, and with the
     # same sentence.
-    if not error.min_code or (text := _text(error.min_code)) is None:
+    if not number or (text := _text(number)) is None:
         return None
-    return next((known[number] for number in known if _text(number) == text), None)
+    return next((code for other, code in known.items() if _text(other) == text), None)
 
 
 def _text(code: int, *, is_major: bool = False) -> str | None:

@@ -62,7 +62,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    r"""The sender has proved who it is: ``CONTOSO\MBX2$``."""
+    r"""The sender has proved who it is: ``CONTOSO\MBX2$``, of GSSAPI the principal, ``MBX2$@CONTOSO.TEST``."""
 
     identity: str
     detail: str  # One readable sentence for the record, without a secret.

@@ -108,6 +108,7 @@ def test_the_fields_of_an_event() -> None:
         (EventId.NOT_IN_STORE, "2", "49156", "12"),
         (EventId.EXPIRED, "3", "32772", "12"),
         (EventId.INVALID_CONNECTOR, "2", "49156", "1"),
+        (EventId.INBOUND_AUTHENTICATION_FAILED, "3", "32772", "1"),
     ],
 )
 def test_numbers_of_real_records(event_id: EventId, level: str, qualifiers: str, task: str) -> None:

@@ -263,10 +263,7 @@ web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
     )
 
     assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
-        f"{key}: accepted, but not yet honoured"
-        for key in (
-            "web.bind",
-        )
+        f"{key}: accepted, but not yet honoured" for key in ("web.bind",)
     ]
     first, second = loaded.settings.servers
     assert (first.server.ephemeral_fallback, second.server.ephemeral_fallback) == (True, False)
