@@ -95,6 +95,12 @@ def test_every_step_is_named() -> None:
     assert [step for step in STEPS if f"`{step}`" not in TEXT] == []
 
 
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(tests/[^`]+)`", TEXT))))
+def test_a_test_that_is_named_is_there(path: str) -> None:
+    """The tables of extensions and limits point at tests that exist."""
+    assert (ROOT / path).exists()
+
+
 def test_every_scenario_is_named() -> None:
     """Each server of the gallery, with its port, in their order."""
     rows = re.findall(r"^\| (26\d\d) \| `([a-z-]+)` \|", TEXT, re.MULTILINE)

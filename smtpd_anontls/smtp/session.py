@@ -300,9 +300,8 @@ class WireSession(Stream):
         self.close()
         if self.welcome is not None and self.arrival is not None:
             self.house.departed(self.arrival, self.welcome)
-        self.transcript.disconnected(
-            by_peer=self._outcome is not None and self._outcome[0] is Outcome.PEER_DISCONNECTED
-        )
+        left = self._outcome is not None and self._outcome[0] is Outcome.PEER_DISCONNECTED
+        self.transcript.disconnected(by_peer=left, by_reset=self.was_reset)
         self.house.record_session(self.record())
         self._on_end(self)
 

@@ -69,6 +69,7 @@ class Stream(SMTP):
         self._pausing: asyncio.Future[None] | None = None
         self._patience = Patience(loop, self.gave_up)
         self._idle = False  # Waiting for a command.
+        self.was_reset = False  # By the peer, with RST.
         self._closing = False
         self._lingering: asyncio.TimerHandle | None = None
 
@@ -122,6 +123,7 @@ class Stream(SMTP):
         if self.transport is None:
             return
         self.transport = None
+        self.was_reset = isinstance(error, ConnectionResetError)
         self._body_lost()
         self.wake()
         asyncio.StreamReaderProtocol.connection_lost(self, error)

@@ -46,10 +46,11 @@ class Transcript:
         if self.log is not None:
             self.log.connected()
 
-    def disconnected(self, *, by_peer: bool) -> None:
+    def disconnected(self, *, by_peer: bool, by_reset: bool) -> None:
         """Note that the session has ended, and who ended it."""
         if self.log is not None:
-            self.log.disconnected("Remote" if by_peer else "Local")
+            ended_by = "Remote(ConnectionReset)" if by_reset else "Remote"
+            self.log.disconnected(ended_by if by_peer else "Local")
 
     def client(self, line: bytes, *, known_verb: bool) -> None:
         """Note a command line without its line end.

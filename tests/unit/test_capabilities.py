@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, product
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_every_combination_keeps_exchange_s_order(
     for size, mechanisms, switched_on in product(
         SizeEnabled, (NO_MECHANISMS, every), range(2 ** len(SWITCHES))
     ):
-        switches = {name: bool(switched_on >> bit & 1) for bit, name in enumerate(SWITCHES)}
+        switches: dict[str, Any] = {name: bool(switched_on >> bit & 1) for bit, name in enumerate(SWITCHES)}
         exchange = switches.pop("exchange")
         connector = ReceiveConnector(
             name="any",
