@@ -105,7 +105,8 @@ class ProtocolLog:
             else:
                 self._refused += 1
             is_first = self._refused == 1
-        self._arrived.set()
+        if not self._arrived.is_set():
+            self._arrived.set()
         if is_first:
             self._warn(f"takes no more; rows are dropped while {MAX_WAITING} bytes wait")
         return fits

@@ -66,17 +66,25 @@ def header(begun: datetime) -> bytes:
     return b"".join(line.encode() + END for line in lines)
 
 
-def row(time: datetime, *values: str) -> Row:
-    """Return a row of the values behind its time, as many as FIELDS has."""
-    shown = (rfc3339(time), *map(_value, values))
-    return Row(time, ",".join(shown).encode() + END)
+def columns(*values: str) -> str:
+    """Return *values* as they stand in a row, commas between them."""
+    return ",".join(map(_value, values))
+
+
+def row(
+    time: datetime, event: Event, data: str, context: str, *, ids: str, number: int, endpoints: str
+) -> Row:
+    """Return a row; *ids* (of the connector and the session) and *endpoints* are columns already."""
+    line = f"{rfc3339(time)},{ids},{number},{endpoints},{event.value},{columns(data, context)}"
+    return Row(time, line.encode() + END)
 
 
 def _value(text: str) -> str:
     # First the cut: what is shown is longer, by no more than the length of an escape.
     if len(text) > LONGEST_VALUE:
         text = text[:LONGEST_VALUE] + _CUT
-    shown = printable(text)
+    # Nearly every value is printable as it is, and this runs for each line of each session.
+    shown = text if text.isprintable() else printable(text)
     if "," in shown or '"' in shown:
         doubled = shown.replace('"', '""')
         return f'"{doubled}"'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from smtpd_anontls.domain.instants import rfc3339
 from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.domain.records import TlsVerb
-from smtpd_anontls.protocol_log.rows import Event, row
+from smtpd_anontls.protocol_log.rows import Event, columns, row
 from smtpd_anontls.protocol_log.schannel import outcome
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class SessionRows:
         self._put = put
         self._clock = clock
         self._layout = layout
-        self._ids = (connector_id, session_id.upper())
-        self._endpoints = (local, remote)
+        self._ids = columns(connector_id, session_id.upper())
+        self._endpoints = columns(local, remote)
         self._sequence = 0
         self._dropped = 0
         # After STARTTLS, until the first EHLO: what is said there of a client certificate is still to come.
@@ -149,4 +149,6 @@ class SessionRows:
             self._dropped += 1
 
     def _row(self, number: int, event: Event, data: str, context: str) -> Row:
-        return row(self._clock(), *self._ids, str(number), *self._endpoints, event, data, context)
+        return row(
+            self._clock(), event, data, context, ids=self._ids, number=number, endpoints=self._endpoints
+        )
