@@ -1,4 +1,4 @@
-"""msExchServerInternalTLSCert of each server, asked of Active Directory or AD LDS.
+"""msExchServerInternalTLSCert of each server, and the groups of an account, asked of Active Directory or AD LDS.
 
 The event loop never waits: searches run in a small pool of threads, and a session waits for one
 at most ``connect_timeout`` + ``search_timeout``, over all servers together.

@@ -1,10 +1,11 @@
 r"""Which of Exchange's groups hold an account: nested, as far as the directory shows it.
 
 The account ``CONTOSO\MBX2$`` is the one with that sAMAccountName in the default naming context, provided
-that CONTOSO is this domain.  The groups are looked for by name below the forest's root domain, where
-Exchange's set-up makes them.  Active Directory follows ``member`` from group to group itself
-([MS-ADTS] 3.1.1.3.4.4.3, LDAP_MATCHING_RULE_TRANSITIVE_EVAL); of another server, which would find
-nobody by a rule that it does not know, the groups are asked for level by level.
+that CONTOSO is this domain; accounts of other domains of the forest are not looked for.  The groups are
+looked for by name below the forest's root domain, where Exchange's set-up makes them.  Active Directory
+follows ``member`` from group to group itself ([MS-ADTS] 3.1.1.3.4.4.3, LDAP_MATCHING_RULE_TRANSITIVE_EVAL);
+of another server, which would find nobody by a rule that it does not know, the groups are asked for level
+by level.
 
 ``member`` is what ``memberOf`` shows from the account's side, but every user may read it by default,
 memberOf of a user only where "Pre-Windows 2000 Compatible Access" has its default members.  Unlike in a
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from smtpd_anontls.directory.finding import no_such_object
 from smtpd_anontls.directory.ldap_library import escape_filter_chars, results
 from smtpd_anontls.directory.reasons import RefusedError
 from smtpd_anontls.domain.membership import PRINCIPALS, Groups, groups_of_account
@@ -128,7 +130,7 @@ def _membership(link: Link, domain: _Domain, account: AccountName, deadline: Dea
             (), f"{printable(account.domain)} is not the domain whose accounts the directory holds ({served})"
         )
     wanted = f"(&(objectClass=user)(sAMAccountName={escape_filter_chars(account.user)}))"
-    entries = link.search(domain.accounts, "SUBTREE", wanted, ("sAMAccountName",), deadline)
+    entries = _search(link, domain.accounts, wanted, ("sAMAccountName",), deadline)
     # Servers compare more loosely than by case: spaces, accents and widths of letters make no difference to them.
     called = [entry for entry in entries if account.user.casefold() in _casefolded(entry, "samaccountname")]
     if not called:
@@ -137,7 +139,7 @@ def _membership(link: Link, domain: _Domain, account: AccountName, deadline: Dea
         names = "; ".join(str(entry["dn"]) for entry in called[:3])
         return Groups((), printable(f"{len(called)} accounts are called so: {names}"))
     name = str(called[0]["dn"])
-    existing = set(_principals(link.search(domain.groups, "SUBTREE", f"(&{_OF_EXCHANGE})", _SHOWN, deadline)))
+    existing = set(_principals(_search(link, domain.groups, f"(&{_OF_EXCHANGE})", _SHOWN, deadline)))
     held: set[str] = set()
     if existing:
         held = (_by_chain if domain.follows_chains else _by_walk)(link, domain, name, deadline)
@@ -146,7 +148,7 @@ def _membership(link: Link, domain: _Domain, account: AccountName, deadline: Dea
 
 def _by_chain(link: Link, domain: _Domain, account: str, deadline: Deadline) -> set[str]:
     wanted = f"(&{_OF_EXCHANGE}(member:{_IN_CHAIN}:={escape_filter_chars(account)}))"
-    return set(_principals(link.search(domain.groups, "SUBTREE", wanted, _SHOWN, deadline)))
+    return set(_principals(_search(link, domain.groups, wanted, _SHOWN, deadline)))
 
 
 def _by_walk(link: Link, domain: _Domain, account: str, deadline: Deadline) -> set[str]:
@@ -167,6 +169,24 @@ def _by_walk(link: Link, domain: _Domain, account: str, deadline: Deadline) -> s
             return held
         level = above
     raise RefusedError(f"its groups are nested more than {MAX_LEVELS} deep, which is too far to follow")
+
+
+def _search(
+    link: Link, base: str, wanted: str, attributes: Sequence[str], deadline: Deadline
+) -> list[Mapping[str, Any]]:
+    """Return the entries found below *base*; where the server does not hold it, say so."""
+    try:
+        return link.search(base, "SUBTREE", wanted, attributes, deadline)
+    except RefusedError as error:
+        if error.code == results.RESULT_NO_SUCH_OBJECT:
+            raise no_such_object(f"no {base}") from error
+        if error.code == results.RESULT_REFERRAL:
+            raise RefusedError(
+                f"it does not hold {base}; name a domain controller of that domain, "
+                "or the accounts in authentication.identities",
+                error.code,
+            ) from error
+        raise
 
 
 def _holding(

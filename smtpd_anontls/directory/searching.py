@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 MAX_ERROR_SECONDS = 1.0
+# Who authenticates is asked about, and may be anybody; the answer that was kept first goes first.
+MAX_KEPT = 10_000
 
 T = TypeVar("T")
 
@@ -81,4 +83,6 @@ class Searching(Generic[T]):
             self._kept[key] = _Kept(answer, began + seconds)
             if self._changes.get(key) != changes:
                 self._kept.pop(key, None)
+            if len(self._kept) > MAX_KEPT:
+                self._kept.pop(next(iter(self._kept)), None)
         return answer
