@@ -104,13 +104,15 @@ _GRANTED: Mapping[PermissionGroups, frozenset[Permission]] = MappingProxyType(
 )
 
 
-def session_permissions(connector: ReceiveConnector, member_of: PermissionGroups) -> tuple[Permission, ...]:
+def session_permissions(
+    connector: ReceiveConnector, member_of: PermissionGroups | None
+) -> tuple[Permission, ...]:
     """Return what a sender may do, in the log's order: what its groups are granted on *connector*.
 
-    *member_of* is empty for a sender that has not authenticated: it has what AnonymousUsers grants,
-    which one that has authenticated does not get.
+    *member_of* is None for a sender that has not authenticated: it has what AnonymousUsers grants, which
+    one that has authenticated does not get, even where it belongs to no group.
     """
-    holds = member_of or PermissionGroups.AnonymousUsers
+    holds = PermissionGroups.AnonymousUsers if member_of is None else member_of
     granted: set[Permission] = set()
     for group in connector.permission_groups & holds:
         granted |= _GRANTED.get(group, frozenset())

@@ -58,10 +58,9 @@ class MailSession(WireSession):
     def permissions(self) -> tuple[Permission, ...]:
         """Return what the sender may do now."""
         if self._permissions is None:
-            groups = () if self.identity is None else self.identity.groups
-            self._permissions = session_permissions(
-                self.here.connector, flag_from_names(PermissionGroups, groups)
-            )
+            known = self.identity
+            groups = None if known is None else flag_from_names(PermissionGroups, known.groups)
+            self._permissions = session_permissions(self.here.connector, groups)
         return self._permissions
 
     def identified(self, identity: Identity | None) -> None:

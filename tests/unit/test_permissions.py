@@ -10,7 +10,7 @@ from smtpd_anontls.domain.connectors import ReceiveConnector
 from smtpd_anontls.domain.flags import AuthMechanism, PermissionGroups
 from smtpd_anontls.domain.permissions import Permission, may_submit, session_permissions
 
-NOBODY = PermissionGroups(0)
+NOBODY = None
 EVERY_GROUP = PermissionGroups(sum(group.value for group in PermissionGroups))
 
 # "Receive connectors", table "Receive connector permission groups", in the table's own words.
@@ -102,10 +102,11 @@ def test_one_who_has_authenticated_is_not_anonymous() -> None:
 
     assert may_submit(session_permissions(anonymous, NOBODY))
     assert not may_submit(session_permissions(anonymous, PermissionGroups.ExchangeUsers))
+    assert not may_submit(session_permissions(anonymous, PermissionGroups(0)))
 
 
 @pytest.mark.parametrize("member_of", [NOBODY, PermissionGroups.ExchangeUsers])
-def test_externally_secured(member_of: PermissionGroups) -> None:
+def test_externally_secured(member_of: PermissionGroups | None) -> None:
     """ExternalAuthoritative takes everyone for a server, without the headers of forest and organization."""
     trusting = connector(PermissionGroups.ExchangeServers, AuthMechanism.ExternalAuthoritative)
 
