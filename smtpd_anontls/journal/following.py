@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
-    from smtpd_anontls.journal.queries import Position
+    from smtpd_anontls.journal.position import Position
     from smtpd_anontls.journal.reader import JournalReader
 
 # Seconds between two looks: the first after something came, and the last while nothing does.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from smtpd_anontls.domain.filters import EVERYTHING
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.memory import MemoryJournal
+from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.journal.reader import JournalReader
 from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
 from smtpd_anontls.journal.writer import Writer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import EventRecord, Json, MessageRecord, SessionRecord
     from smtpd_anontls.domain.retention import Retention
+    from smtpd_anontls.journal.position import Position
 
 __all__ = ["Journal", "JournalError", "JournalLike", "JournalReader", "MemoryJournal"]
 
@@ -87,6 +89,27 @@ class JournalLike(Protocol):
         """Return events that *wanted* takes."""
         ...
 
+    async def position(self) -> Position:
+        """Return how far the journal has come."""
+        ...
+
+    async def finished_sessions(self, wanted: Filter, *, after: int) -> list[tuple[int, Json]]:
+        """Return some sessions that have ended, in that order, each with its change, behind the change *after*."""
+        ...
+
+    async def next_events(self, wanted: Filter, *, after: int) -> list[tuple[int, Json]]:
+        """Return some events in their order, each with its id, behind the id *after*."""
+        ...
+
+    async def purge(self, wanted: Filter) -> int:
+        """Remove the messages that *wanted* takes and that are there now, and return how many."""
+        ...
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it cannot be written, so that no mail is accepted."""
+        ...
+
 
 class Journal:
     """The journal at *url*; see JournalLike.  Reading shows what was noted before.
@@ -103,6 +126,7 @@ class Journal:
         on_warning: Callable[[str], None],
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
+        self._url = url
         self._file = SqliteFile(url, busy_timeout=busy_timeout)
         self._reader = JournalReader(url, busy_timeout=busy_timeout)
         self._writer = Writer(self._file, retention, clock=clock, on_warning=on_warning)
@@ -170,6 +194,27 @@ class Journal:
     ) -> list[Json]:
         """Return events that *wanted* takes."""
         return await self._read(partial(self._reader.events, wanted, limit=limit, before=before))
+
+    async def position(self) -> Position:
+        """Return how far the journal has come."""
+        return await self._read(self._reader.position)
+
+    async def finished_sessions(self, wanted: Filter, *, after: int) -> list[tuple[int, Json]]:
+        """Return some sessions that have ended, in that order, each with its change, behind the change *after*."""
+        return await self._read(partial(self._reader.finished_sessions, wanted, after=after))
+
+    async def next_events(self, wanted: Filter, *, after: int) -> list[tuple[int, Json]]:
+        """Return some events in their order, each with its id, behind the id *after*."""
+        return await self._read(partial(self._reader.next_events, wanted, after=after))
+
+    async def purge(self, wanted: Filter) -> int:
+        """Remove the messages that *wanted* takes and that are there now, and return how many."""
+        return await self._read(partial(purge, self._url, wanted))
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it cannot be written, so that no mail is accepted."""
+        return self._writer.is_failing
 
     async def _read(self, query: Callable[[], T]) -> T:
         threads = self._opened()

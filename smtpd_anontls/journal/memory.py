@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.filters import EVERYTHING, INDEXED_CHARACTERS, INDEXED_HEADERS
+from smtpd_anontls.journal.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,8 @@ class MemoryJournal:
         self._last_message_id = 0
         self._noted: deque[tuple[int, MessageRecord]] = deque(maxlen=KEPT)
         self._sessions: dict[str, SessionRecord] = {}
+        self._last_change = 0
+        self._changes: dict[str, int] = {}  # Of each session that is kept.
         self._events: deque[EventRecord] = deque(maxlen=KEPT)
 
     async def open(self) -> None:
@@ -53,8 +56,11 @@ class MemoryJournal:
         """Note what is known of a session now, in place of what was."""
         self._sessions.pop(record.id, None)
         self._sessions[record.id] = record
+        self._last_change += 1
+        self._changes[record.id] = self._last_change
         if len(self._sessions) > KEPT:
-            del self._sessions[next(iter(self._sessions))]
+            oldest = next(iter(self._sessions))
+            del self._sessions[oldest], self._changes[oldest]
 
     def record_event(self, record: EventRecord) -> None:
         """Note an event."""
@@ -106,6 +112,39 @@ class MemoryJournal:
             and self._takes_event(wanted, record)
         )
         return [record.as_json() for record in islice(found, limit)]
+
+    async def position(self) -> Position:
+        """Return how far everything has come."""
+        newest = max((record.id for record in self._events), default=0)
+        return Position(self._last_message_id, self._last_change, newest)
+
+    async def finished_sessions(self, wanted: Filter, *, after: int) -> list[tuple[int, Json]]:
+        """Return the sessions that have ended, in that order, each with its change, behind the change *after*."""
+        taken = {record.id for record in self._newest_sessions(wanted, None)}
+        return [
+            (self._changes[record.id], self._session_json(record))
+            # They are kept in the order of their changes.
+            for record in self._sessions.values()
+            if self._changes[record.id] > after
+            and record.outcome is not None
+            and record.id in taken
+            and self._takes_session(wanted, record)
+        ]
+
+    async def next_events(self, wanted: Filter, *, after: int) -> list[tuple[int, Json]]:
+        """Return the events in their order, each with its id, behind the id *after*."""
+        found = await self.events(wanted, limit=KEPT)
+        return [(each["id"], each) for each in reversed(found) if each["id"] > after]
+
+    async def purge(self, wanted: Filter) -> int:
+        """Remove nothing: none is kept."""
+        wanted.since_number()
+        return 0
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it cannot be written: never."""
+        return False
 
     def _newest_sessions(self, wanted: Filter, before: str | None) -> Iterator[SessionRecord]:
         since = wanted.since_session()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from sqlalchemy import Column, and_, func, or_, select, tuple_
 
 from smtpd_anontls.domain.filters import folded, indexed
 from smtpd_anontls.journal.codec import message_json, microseconds, session_json
+from smtpd_anontls.journal.position import Position
 from smtpd_anontls.journal.schema import (
     events,
     message_bodies,
@@ -39,15 +39,6 @@ _SPECIAL = re.compile(r"[/%_]")
 
 # Sessions in the order in which they began.
 _session_order = tuple_(sessions.c.started, sessions.c.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a journal has come; each number grows with what is added to it."""
-
-    message: int = 0  # The id of the last one ever taken.
-    session: int = 0  # The last change of a session.
-    event: int = 0  # The id of the newest one kept.
 
 
 def list_messages(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:

@@ -11,7 +11,7 @@ from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
 if TYPE_CHECKING:
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
-    from smtpd_anontls.journal.queries import Position
+    from smtpd_anontls.journal.position import Position
 
 
 class JournalReader:

@@ -9,10 +9,10 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event, func, insert, inspect, select
+from sqlalchemy import Engine, create_engine, event, func, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
+
+    Identity = tuple[int, int]  # Device and inode.
 
 BUSY_TIMEOUT = 5.0  # Seconds; longer than any transaction of ours.
 
@@ -37,23 +39,36 @@ _WRITING = (
     "PRAGMA journal_size_limit = 67108864",
 )
 
+# The database, its write-ahead log and the index of that log, as SQLite names them.
+_SUFFIXES = ("", "-wal", "-shm")
+
+
+class _Files(NamedTuple):
+    """Which files lie at the paths of a database; None where there is none."""
+
+    database: Identity | None
+    log: Identity | None
+    log_index: Identity | None
+
 
 class SqliteFile:
     """One SQLite database, by its ``sqlite:///path`` URL; opened by :meth:`create`, :meth:`open` or :meth:`reading`."""
 
     def __init__(self, url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.path = _path_of(url)
+        self._paths = tuple(self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES)
         self._busy_timeout = busy_timeout
         self._reader = self._engine("ro", "BEGIN", ())
         self._writer: Engine | None = None
-        self._identity: tuple[int, int] | None = None  # Device and inode of the file that is open.
+        self._open_files: _Files | None = None  # None: none are open for writing.
 
     def create(self, *, last_message_id: int = 0) -> None:
         """Open the database for writing; make folder, file and tables where they are missing.
 
-        In new tables the ids of messages go on behind *last_message_id*.
+        The ids of messages go on behind *last_message_id*.
         """
         try:
+            self._refuse_foreign_log()
             _make_private_file(self.path)
         except OSError as error:
             raise JournalError(f"{self.path}: cannot be written: {error.strerror}") from error
@@ -61,7 +76,7 @@ class SqliteFile:
         try:
             with self._explained():
                 self._prepare(engine, last_message_id)
-                self._identity = self._found()
+                self._open_files = self._found()
         except BaseException:
             engine.dispose()
             raise
@@ -72,18 +87,50 @@ class SqliteFile:
         with self.reading():
             pass
         self._writer = self._engine("rw", "BEGIN IMMEDIATE", _WRITING)
-        self._identity = self._found()
+        self._open_files = self._found()
 
     def close(self) -> None:
         """Close the connection for writing."""
         if self._writer is not None:
             self._writer.dispose()
         self._writer = None
-        self._identity = None
+        self._open_files = None
 
-    def is_lost(self) -> bool:
-        """Whether no file is open, or no longer the one at its path: what is written into it would be lost."""
-        return self._identity is None or self._found() != self._identity
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open for writing."""
+        return self._writer is not None
+
+    def loss(self) -> str | None:
+        """Return what has happened to the open files, so that what is written into them would be lost."""
+        opened, found = self._open_files, self._found()
+        if opened == found:
+            return None
+        if found.database is None:
+            return "was removed while it was in use; a new one is made"
+        if opened is None or opened.database != found.database:
+            return "was replaced while it was in use; what is there now is used"
+        return "lost its log while it was in use; it is opened anew"
+
+    def empty_log(self) -> None:
+        """Write what the log holds into the database, wherever that has gone; JournalError where mail would be lost.
+
+        SQLite does so by itself only while the database is at its path, and whoever opens the path
+        next deletes the log or takes it for their own: ``mv capture.db old.db`` would lose mail.
+        """
+        if self._writer is None:
+            return
+        log_is_there = self._open_files is not None and self._open_files.log == self._found().log
+        problem = None
+        try:
+            with self._explained(), closing(self._writer.raw_connection()) as pooled:
+                if pooled.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    problem = JournalError(f"{self.path}: was moved, and a reader holds its log")
+        except JournalError as error:
+            problem = error
+        # A log that is gone, too, was moved along, or is not wanted any more.
+        if problem is not None and log_is_there:
+            raise problem
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -124,12 +171,17 @@ class SqliteFile:
     def _missing(self) -> JournalError:
         return MissingJournalError(f"{self.path}: there is no journal yet; `smtpd-anontls serve` makes it")
 
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def _found(self) -> _Files:
+        return _Files(*map(_identity, self._paths))
+
+    def _refuse_foreign_log(self) -> None:
+        """Refuse to make a database beside a log with something in it, which SQLite would delete."""
+        log = self._paths[1]
+        if not self.path.exists() and log.exists() and log.stat().st_size:
+            raise JournalError(
+                f"{log}: may hold mail of a database that is no longer beside it; "
+                f"bring {self.path.name} back, or move this file away"
+            )
 
     def _engine(self, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
         where = f"file:{quote(str(self.path.absolute()))}?mode={mode}"
@@ -176,6 +228,9 @@ class SqliteFile:
                 METADATA.create_all(connection)
                 connection.execute(insert(state), {**_FIRST_STATE, "last_message_id": last_message_id})
             self._check_version(connection)
+            # One that was put in place of another may not have come so far.
+            behind = update(state).where(state.c.last_message_id < last_message_id)
+            connection.execute(behind.values(last_message_id=last_message_id))
 
     def _check_version(self, connection: Connection) -> None:
         version = connection.execute(select(func.max(state.c.schema_version))).scalar_one()
@@ -215,6 +270,14 @@ def _path_of(url: str) -> Path:
     if not shown.startswith("sqlite:"):
         raise JournalError(f"{shown}: the journal is kept in SQLite; write sqlite:///path")
     raise JournalError(f"{shown}: names no file; write sqlite:///path, or null to keep nothing")
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_private_file(path: Path) -> None:

@@ -85,20 +85,30 @@ class Messages:
 
         TimeoutError as of ``wait``.
         """
+        found = await self.shown(Filter(**terms), count, timeout)
+        if len(found) < count:
+            raise TimeoutError(await self._what_came_instead(terms, count, timeout))
+        return [await self._message(each) for each in found]
+
+    async def shown(self, wanted: Filter, count: int, timeout: float) -> list[Json]:  # noqa: ASYNC109
+        """Return the newest *count* messages that *wanted* takes as soon as there are so many, as every surface shows them.
+
+        After *timeout* seconds: those that there are.
+        """
         if isinstance(self._journal, MemoryJournal):
             raise JournalError("capture.url is null: messages are discarded, so none can be waited for")
-        waiting = _Waiting(Filter(**terms))
+        waiting = _Waiting(wanted)
         self._waiting.add(waiting)
         try:
             async with asyncio.timeout(timeout):
-                while len(found := await self._journal.messages(waiting.wanted, limit=count)) < count:
+                while len(found := await self._journal.messages(wanted, limit=count)) < count:
                     await waiting.came.wait()
                     waiting.came.clear()
+                return found
         except TimeoutError:
-            raise TimeoutError(await self._what_came_instead(terms, count, timeout)) from None
+            return await self._journal.messages(wanted, limit=count)
         finally:
             self._waiting.discard(waiting)
-        return [await self._message(each) for each in found]
 
     def arrived(self, message: MessageRecord) -> None:
         """Wake those who wait for *message*, which has become durable."""

@@ -78,6 +78,11 @@ class Writer:
         self._unswept = 0
         self._sweep_due = 0.0
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last try to write failed, so that no mail is accepted."""
+        return self._failing
+
     def start(self) -> None:
         """Begin to write; the file is open."""
         self._thread.start()
@@ -131,6 +136,11 @@ class Writer:
                 _call(loop, _release, future)
             if not closing and time.monotonic() >= self._sweep_due:
                 self._sweep()
+        try:
+            if self._file.loss():
+                self._file.empty_log()
+        except JournalError as error:
+            self._warn(f"its log could not be written into it: {error}")
         if self._rows:
             self._warn(f"could not be written to the end; sessions and events lost: {len(self._rows)}")
 
@@ -178,9 +188,8 @@ class Writer:
 
     def _commit(self, group: Group) -> Sequence[int]:
         """Write one transaction and return the ids of its messages; JournalError where the world fails."""
-        if self._file.is_lost():
-            self._warn("was removed while it was in use; a new one is made")
-            self._file.close()
+        self._leave_lost_file()
+        if not self._file.is_open:
             self._file.create(last_message_id=self._last_message_id)
         try:
             with self._file.writing() as connection:
@@ -192,7 +201,16 @@ class Writer:
                 raise self._file.explain(error) from error
             raise
         self._last_message_id = ids[-1] if ids else self._last_message_id
+        if self._file.loss():
+            raise JournalError(f"{self._file.path}: was moved or removed while it was written")
         return ids
+
+    def _leave_lost_file(self) -> None:
+        """Close a file that is no longer at its path, complete; JournalError where that cannot be done now."""
+        if self._file.is_open and (loss := self._file.loss()) is not None:
+            self._file.empty_log()
+            self._file.close()
+            self._warn(loss)
 
     def _give_up(self, groups: Sequence[Group], error: JournalError) -> None:
         """Fail every delivery, and keep the rows for the next try."""
@@ -218,7 +236,7 @@ class Writer:
     def _sweep(self) -> None:
         self._unswept = 0
         self._sweep_due = time.monotonic() + SWEEP_EVERY
-        if self._file.is_lost():
+        if self._file.loss():
             return
         try:
             with self._file.writing() as connection:
