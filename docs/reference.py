@@ -37,6 +37,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     bool: "boolean",
     int: "number",
+    float: "number",
     Bytes: "size",
     Seconds: "duration",
     Binding: "binding",

@@ -44,6 +44,8 @@ class Announcer:
         self._journal = journal
         self._clock = clock
         self._last_id = 0
+        # Told of each event; they never raise and never wait.
+        self.observers: list[Callable[[EventRecord], None]] = []
 
     async def continue_ids(self) -> None:
         """Go on behind the ids that the journal has."""
@@ -77,6 +79,8 @@ class Announcer:
         )
         self.event_log.write(record)
         self._journal.record_event(record)
+        for observe in self.observers:
+            observe(record)
 
 
 def _sink(wanted: EventSink, computer: Callable[[str | None], str]) -> Sink:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.certificates.passwords import PasswordSource
     from smtpd_anontls.directory.active_directory import ActiveDirectory
+    from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.flags import TransportRole
@@ -180,6 +181,38 @@ class Surroundings:
         if asks and verb is TlsVerb.X_ANONYMOUSTLS:
             return await store.direct_trust_context(thumbprint, self.tls)
         return await store.context(thumbprint, self.tls)
+
+    async def another_context(
+        self,
+        connector: ReceiveConnector,
+        server: Server,
+        verb: TlsVerb,
+        *,
+        thumbprint: str | None,
+        policy: TlsPolicy,
+        now: datetime,
+    ) -> tuple[Certificate, ServerContext]:
+        """Return a certificate that no selection chose and what presents it under *policy*; StoreError says why not.
+
+        None is one that is made for the moment, for a host of another name.
+        """
+        store = self.stores.get(server.name)
+        if store is None:
+            raise StoreError(f"the configuration has no server {server.name} any more")
+        if thumbprint is None:
+            certificate = await store.ephemeral([f"another.{server.fqdn_of(connector)}"], now)
+        else:
+            found = await store.find(thumbprint)
+            if found is None:
+                raise StoreError(
+                    f"the local computer store holds no certificate with thumbprint {thumbprint}"
+                )
+            certificate = found.certificate
+        there = replace(self, tls=policy)
+        context = await there._context(  # noqa: SLF001 - these surroundings, but for the policy
+            store, certificate.thumbprint, connector, server, verb
+        )
+        return certificate, context
 
     async def select(
         self, connector: ReceiveConnector, server: Server, verb: TlsVerb, moment: Moment

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.certificates.issue import issue
+from smtpd_anontls.certificates.issue import KeyType, issue
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.certificates.writing import write_certificate, write_public_certificate
 from smtpd_anontls.deciding import store_of
@@ -36,7 +36,9 @@ class ProvisioningError(Exception):
     """A certificate or its directory entry could not be made; the text says which and why."""
 
 
-async def provision(settings: Settings, *, now: datetime, on_made: Callable[[str], None]) -> None:
+async def provision(
+    settings: Settings, *, now: datetime, on_made: Callable[[str], None], key_type: KeyType = KeyType.RSA
+) -> None:
     """Make what the servers of *settings* need; *on_made* is told of each certificate that was made."""
     asking = [each for each in settings.servers if each.scenario is not None or each.default_certificate]
     # With Active Directory no server asks for it: that is a mistake of the configuration.
@@ -47,7 +49,7 @@ async def provision(settings: Settings, *, now: datetime, on_made: Callable[[str
         try:
             recipe = await _needed(each, directory, now)
             if recipe is not None:
-                thumbprint = await asyncio.to_thread(_make, each, directory, recipe, now)
+                thumbprint = await asyncio.to_thread(_make, each, directory, recipe, now, key_type)
                 on_made(
                     f"{each.server.name}: made certificate {thumbprint}; the directory {recipe.entry.value}"
                 )
@@ -68,7 +70,9 @@ async def _needed(each: ServerSettings, directory: FileDirectory, now: datetime)
     return None if shown and known else recipe
 
 
-def _make(each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: datetime) -> str:
+def _make(
+    each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: datetime, key_type: KeyType
+) -> str:
     """Make a certificate in the store and the directory entry that goes with it; return its thumbprint."""
     server = each.server
     if directory.path.exists():
@@ -80,13 +84,14 @@ def _make(each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: d
         now=now,
         valid_from=today + recipe.valid_from,
         valid_to=today + recipe.valid_to,
+        key_type=key_type,
     )
     if recipe.private_key:
         path = write_certificate(each.certificate_store, server.name, issued, services=DEFAULT_SERVICES)
     else:
         path = write_public_certificate(each.certificate_store, server.name, issued)
     try:
-        _write_entry(server, directory, recipe, issued, now)
+        _write_entry(server, directory, recipe, issued, now=now, key_type=key_type)
     except DirectoryError:
         # Half of it in the store would keep the next start from making the whole.
         path.unlink()
@@ -95,14 +100,20 @@ def _make(each: ServerSettings, directory: FileDirectory, recipe: Recipe, now: d
 
 
 def _write_entry(
-    server: Server, directory: FileDirectory, recipe: Recipe, issued: Issued, now: datetime
+    server: Server,
+    directory: FileDirectory,
+    recipe: Recipe,
+    issued: Issued,
+    *,
+    now: datetime,
+    key_type: KeyType,
 ) -> None:
     match recipe.entry:
         case DirectoryEntry.NAMES_IT:
             directory.set_internal_tls_certificate(server.name, issued.certificate.thumbprint)
         case DirectoryEntry.NAMES_ANOTHER:
             # A real certificate that nobody keeps: its thumbprint is in no store.
-            absent = issue(names_of(server), now=now)
+            absent = issue(names_of(server), now=now, key_type=key_type)
             directory.set_internal_tls_certificate(server.name, absent.certificate.thumbprint)
         case DirectoryEntry.NOT_SET:
             directory.write_entry(server.name, {ATTRIBUTE: None})

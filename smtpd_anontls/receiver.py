@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from smtpd_anontls.announcing import Announcer
+from smtpd_anontls.binding import Bindings, bind
+from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.deciding import (
     Surroundings,
     close_directory,
@@ -24,6 +27,7 @@ from smtpd_anontls.deciding import (
     warnings_of_the_day,
 )
 from smtpd_anontls.domain.endpoints import Binding
+from smtpd_anontls.domain.faults import Fault, FaultList
 from smtpd_anontls.domain.flags import ProtocolLoggingLevel
 from smtpd_anontls.domain.limits import Connections, MessageRates
 from smtpd_anontls.domain.matching import Bound, NotTaken, match
@@ -36,22 +40,27 @@ from smtpd_anontls.protocol_log.log import ProtocolLog
 from smtpd_anontls.provisioning import provision
 from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
+from smtpd_anontls.settings.faults import read_faults
 from smtpd_anontls.smtp.listener import Listener, ListenError
-from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Welcome
+from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Unavailable, Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.limits import Struck
     from smtpd_anontls.domain.matching import Taken
-    from smtpd_anontls.domain.records import MessageRecord, SessionRecord
+    from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
+    from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.settings.values import Loaded, ProtocolLogSettings
+    from smtpd_anontls.settings.values import Loaded, ProtocolLogSettings, Settings
     from smtpd_anontls.smtp.ports import ServerContext, SessionLog
+
+    Observer = Callable[[SessionRecord | MessageRecord | EventRecord], None]
 
 log = logging.getLogger("smtpd_anontls")
 
@@ -77,6 +86,7 @@ class Receiver:
         on_warning: Callable[[str], None] = log.warning,
         on_made: Callable[[str], None] = log.info,
         clock: Callable[[], datetime] = utc_now,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """Take a configuration; nothing is opened before the receiver is entered, which is done once."""
         settings = loaded.settings
@@ -99,11 +109,11 @@ class Receiver:
         self.listener = Listener(self, on_warning=on_warning)
         self.selections_at_start: list[tuple[ReceiveConnector, Selection]] = []
         self.protocol_log = _protocol_log_of(settings.protocol_log, clock=self.now, on_warning=on_warning)
+        self._observers: list[Observer] = []
+        self._faults = FaultList(settings.faults, chance)
         self._connections = Connections()
         self._rates = MessageRates()
-        self._bound: tuple[Bound, ...] = ()
-        # The real binding of each connector's binding to port 0, which it keeps.
-        self._ports: dict[tuple[str, str, Binding], Binding] = {}
+        self._bindings = Bindings()
         self._watch: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
         # Directories that a changed configuration no longer has, being closed.
@@ -138,7 +148,7 @@ class Receiver:
             for event in events:
                 self._announcer.write_placed(event)
             opened.push_async_callback(self.listener.close, DRAIN_TIMEOUT)
-            self._bound, self._ports = await self._bind(servers)
+            self._bindings = await bind(self.listener, servers, self._bindings)
             self._watch = asyncio.create_task(self._keep_watch())
             self._opened = opened.pop_all()
         return self
@@ -160,15 +170,44 @@ class Receiver:
 
     def address(self, connector: str, server: str | None = None) -> tuple[str, int]:
         """Return host and port on which *connector* listens; KeyError where it does not."""
-        for bound in self._bound:
-            if bound.connector.name == connector and server in {None, bound.server.name}:
-                return str(bound.binding.address), bound.binding.port
-        raise KeyError(f"no connector {connector!r} listens")
+        return self._bindings.address(connector, server)
 
     @property
     def bound(self) -> tuple[Bound, ...]:
         """The connectors with the bindings under which they really listen."""
-        return self._bound
+        return self._bindings.bound
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they hold now; what only a start changes is in them as the file has it."""
+        return self._live.settings
+
+    def observe(self, observer: Observer) -> None:
+        """Let *observer* be told of each session that ends, each message that is durable and each event.
+
+        It is called in the loop, must not raise, and must not take its time.
+        """
+        self._observers.append(observer)
+        self._announcer.observers.append(observer)
+
+    # -- faults on demand
+
+    @property
+    def faults(self) -> FaultList:
+        """The faults that are wanted now, with their counts."""
+        return self._faults
+
+    def put_faults(self, faults: Iterable[Fault | dict[str, Any]]) -> int:
+        """Want exactly *faults* in sessions that begin from now on; return the number of the list.
+
+        Dictionaries have the keys of the configuration; ConfigError says what is wrong with them.
+        """
+        items = [each.as_json() if isinstance(each, Fault) else each for each in faults]
+        return self._faults.replace(read_faults(items))
+
+    def delete_faults(self) -> None:
+        """Want none, those of the configuration included."""
+        self._faults.replace(())
 
     # -- what a session asks (smtp.ports.House)
 
@@ -180,7 +219,7 @@ class Receiver:
         """Whether the peer is a trusted proxy of a connector that listens there."""
         return any(
             trusted.covers(arrival.remote[0])
-            for bound in self._bound
+            for bound in self._bindings.bound
             if bound.connector.proxy_protocol and bound.binding.covers(*arrival.local)
             for trusted in bound.connector.trusted_proxies
         )
@@ -190,7 +229,7 @@ class Receiver:
         await self.refresh()
         # What holds now holds for the whole session; nothing is awaited before all of it is in hand.
         surroundings = self.surroundings
-        taken = match(self._bound, arrival.local, arrival.remote[0])
+        taken = match(self._bindings.bound, arrival.local, arrival.remote[0])
         if isinstance(taken, NotTaken):
             return Refusal(taken.server, taken.detail)
         server, connector = taken.server, taken.connector
@@ -218,7 +257,21 @@ class Receiver:
                     draft, connector.transport_role, server.name, connector.name, arrival.session_id
                 )
         logons = surroundings.authentication.at(server, connector)
-        return Welcome(server, connector, taken.detail, tuple(selections), contexts, surroundings.tls, logons)
+        faults = self._faults.for_session(server.name, connector.name, arrival.remote[0])
+        tls = surroundings.tls
+        return Welcome(server, connector, taken.detail, tuple(selections), contexts, tls, logons, faults)
+
+    async def another_context(
+        self, welcome: Welcome, verb: TlsVerb, thumbprint: str | None, policy: TlsPolicy
+    ) -> tuple[Certificate, ServerContext] | Unavailable:
+        """Return a certificate that no selection chose, and what presents it: a fault wants it."""
+        asked = self.surroundings.another_context
+        try:
+            return await asked(
+                welcome.connector, welcome.server, verb, thumbprint=thumbprint, policy=policy, now=self.now()
+            )
+        except StoreError as error:
+            return Unavailable(str(error))
 
     def departed(self, arrival: Arrival, welcome: Welcome) -> None:
         """Count the session no longer."""
@@ -250,9 +303,10 @@ class Receiver:
         try:
             message_id = await self.journal.deliver(message, session)
         except JournalError as error:
-            self._warn(str(error))
+            # The journal warns by itself, once for as long as it lasts.
             raise DeliveryError from error
         self.messages.arrived(message)
+        self._tell(message)
         return message_id
 
     def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
@@ -268,6 +322,11 @@ class Receiver:
     def record_session(self, record: SessionRecord) -> None:
         """Pass an ended session to the journal."""
         self.journal.record_session(record)
+        self._tell(record)
+
+    def _tell(self, record: SessionRecord | MessageRecord) -> None:
+        for observer in self._observers:
+            observer(record)
 
     def report_fault(self, session_id: str, error: BaseException) -> None:
         """Log a fault of our own with its traceback; the operator needs it, the peer never sees it."""
@@ -288,6 +347,14 @@ class Receiver:
             except Exception:
                 log.exception("the configuration could not be taken over")
 
+    async def alter(self, change: Callable[[Settings], Settings]) -> None:
+        """Let *change* of the settings hold from the next session on, until the file changes or is read again.
+
+        What *change* raises comes through, and nothing has changed.
+        """
+        async with self._refreshing:
+            await self._take_over(self._live.altered(change(self._live.settings)))
+
     async def _take_over(self, change: Change) -> None:
         """Make everything fit *change*, then let it hold all at once: a session sees all of it or nothing."""
         for warning in change.warnings:
@@ -297,13 +364,12 @@ class Receiver:
             self._live.take(change)
         else:
             surroundings = self.surroundings.adapted_to(settings, on_warning=self._warn)
-            bound, ports = await self._bind(
-                [each.server for each in settings.servers], on_failure=self._warn_of_binding
-            )
+            servers = [each.server for each in settings.servers]
+            bindings = await bind(self.listener, servers, self._bindings, on_failure=self._warn_of_binding)
             self._live.take(change)
             if surroundings.directory is not self.surroundings.directory:
                 self._retire(self.surroundings)
-            self.surroundings, self._bound, self._ports = surroundings, bound, ports
+            self.surroundings, self._bindings = surroundings, bindings
         for event in change.events:
             self._announcer.write_placed(event)
 
@@ -327,40 +393,6 @@ class Receiver:
 
     def _warn_of_binding(self, error: ListenError) -> None:
         self._warn(f"{error}; until the next change or SIGHUP the connector goes without it")
-
-    async def _bind(
-        self, servers: list[Server], *, on_failure: Callable[[ListenError], None] | None = None
-    ) -> tuple[tuple[Bound, ...], dict[tuple[str, str, Binding], Binding]]:
-        """Listen on the bindings of all enabled connectors, keeping the sockets that stay.
-
-        Where one cannot be listened on, *on_failure* is told; without it ListenError is raised.
-        """
-        wanted = [(s, c, b) for s in servers for c in s.connectors if c.enabled for b in c.bindings]
-        places = [(s.name, c.name, b) for s, c, b in wanted if not b.port]
-        ports = {place: self._ports[place] for place in places if place in self._ports}
-        fixed = [binding for _, _, binding in wanted if binding.port]
-        listening = await self.listener.listen([*fixed, *ports.values()], on_failure=on_failure)
-        for place in places:
-            # Port 0 gives each connector a port of its own.
-            if place not in ports and (opened := await self._open(place[2], on_failure)) is not None:
-                ports[place] = opened
-        bound = []
-        for server, connector, binding in wanted:
-            real = binding if binding.port else ports.get((server.name, connector.name, binding))
-            if real is not None and (real in listening or not binding.port):
-                bound.append(Bound(server, connector, real))
-        return tuple(bound), ports
-
-    async def _open(
-        self, binding: Binding, on_failure: Callable[[ListenError], None] | None
-    ) -> Binding | None:
-        try:
-            return await self.listener.open(binding)
-        except ListenError as error:
-            if on_failure is None:
-                raise
-            on_failure(error)
-            return None
 
     # -- time that passes
 

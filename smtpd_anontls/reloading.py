@@ -103,6 +103,10 @@ class LiveSettings:
         judged = found if _same(found, self._look()) else None
         return Change(judged, warnings=error.lines, events=(broken,), noted=self._noted)
 
+    def altered(self, settings: Settings) -> Change:
+        """Return the change to *settings* that come from elsewhere; the file still says what it said."""
+        return Change(self._snapshot, settings, noted=self._noted)
+
     def take(self, change: Change) -> None:
         """Let *change* hold."""
         self._snapshot, self._noted = change.snapshot, change.noted
@@ -173,7 +177,7 @@ def _draft(event_id: EventId, description: str) -> EventDraft:
 
 def _at_next_start(before: Settings, after: Settings) -> list[str]:
     """Return a line for each part that a running receiver does not change."""
-    parts = ("event_log", "capture", "protocol_log")
+    parts = ("event_log", "capture", "protocol_log", "web")
     return [
         f"{after.text_name}: {part}: the change takes effect at the next start"
         for part in parts

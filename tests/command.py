@@ -32,6 +32,9 @@ PROGRAM = (sys.executable, "-m", "smtpd_anontls")
 # Seconds until a program that does not answer fails its test; thirteen RSA keys take some.
 PATIENCE = 120.0
 
+# Receivers that serve at the same time would want the same port for it.
+WITHOUT_A_PAGE = {"SMTPD_ANONTLS__WEB__BIND": "null"}
+
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -73,7 +76,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SMTPD_ANONTLS", "COLUMNS"))
     }
-    return {**kept, "PYTHONPATH": str(ROOT), **more}
+    return {**kept, "PYTHONPATH": str(ROOT), **WITHOUT_A_PAGE, **more}
 
 
 def run(*words: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Answer:

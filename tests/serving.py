@@ -67,7 +67,7 @@ async def served(config: Path, *, before: Sequence[str] = ()) -> AsyncIterator[S
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         # Wide enough that no line is wrapped.
-        env={**os.environ, "COLUMNS": "400"},
+        env={**os.environ, "COLUMNS": "400", "SMTPD_ANONTLS__WEB__BIND": "null"},
     )
     assert process.stdout is not None
     assert process.stderr is not None

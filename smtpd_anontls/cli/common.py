@@ -64,6 +64,7 @@ class Common:
     config: Path | None
     overrides: tuple[str, ...]
     as_json: bool
+    url: str | None = None  # Of a running receiver that is asked instead of the journal.
 
     def load(self, *, findings_stop: bool = False) -> Loaded:
         """Read the configuration; mistakes end the command with exit code 2.

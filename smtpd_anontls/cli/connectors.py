@@ -20,7 +20,7 @@ from smtpd_anontls.cli.output import (
     say_json_lines,
     table,
 )
-from smtpd_anontls.domain.connectors import Bytes, Limit, ReceiveConnector, Seconds
+from smtpd_anontls.domain.connectors import Bytes, Limit, ReceiveConnector, Seconds, connector_json
 from smtpd_anontls.domain.flags import ExchangeFlag
 from smtpd_anontls.settings.edit import set_connector_properties
 from smtpd_anontls.settings.load import ConfigError, editable_config
@@ -28,7 +28,6 @@ from smtpd_anontls.settings.load import ConfigError, editable_config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpd_anontls.domain.connectors import Server
 
 _server_option = click.option("--server", metavar="NAME", help="Only on this server.")
 _NAME = "name"
@@ -111,7 +110,7 @@ def list_connectors(common: Common, *, server: str | None) -> None:
     """List the Receive connectors."""
     chosen = choose_connectors(common.load(), server, None)
     if common.as_json:
-        say_json_lines(_document(owner, each) for owner, each in chosen)
+        say_json_lines(connector_json(owner.name, each) for owner, each in chosen)
         return
     rows = [
         (
@@ -145,29 +144,14 @@ def show_connector(common: Common, *, name: str, server: str | None) -> None:
     """Show every property of a connector, with what Exchange calls it."""
     chosen = choose_connectors(common.load(), server, name)
     if common.as_json:
-        say_json_lines(_document(owner, each) for owner, each in chosen)
+        say_json_lines(connector_json(owner.name, each) for owner, each in chosen)
         return
     for number, (owner, each) in enumerate(chosen):
         if number:
             say()
         say(f"{owner.name}: {each.name}", style="bold")
-        properties = {key: _shown(value) for key, value in _document(owner, each).items()}
+        properties = {key: _shown(value) for key, value in connector_json(owner.name, each).items()}
         say_facts(properties.items(), indent="  ")
-
-
-def _document(owner: Server, each: ReceiveConnector) -> dict[str, Any]:
-    own = {field.name: _plain(getattr(each, field.name)) for field in fields(each)}
-    return {"server": owner.name, **own}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, ExchangeFlag):
-        return value.names
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [str(item) for item in value]
-    return value
 
 
 def _shown(value: object) -> str:

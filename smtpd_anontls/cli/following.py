@@ -18,13 +18,10 @@ from smtpd_anontls.cli.journals import (
     SESSION_FILTERS,
     filtered,
     journal_of,
-    journal_url,
     reading,
 )
 from smtpd_anontls.cli.output import NOTHING, diagnose, say, say_json, short_time
 from smtpd_anontls.domain.filters import EVERYTHING
-from smtpd_anontls.journal import following
-from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.settings.parsers import duration
 
 if TYPE_CHECKING:
@@ -59,7 +56,7 @@ class Age(click.ParamType[datetime]):
 @reading
 def tail_sessions(common: Common, *, wanted: Filter) -> None:
     """Show sessions as they end, until Ctrl-C; with --since those of before, too."""
-    _show_as_they_come(common, following.finished_sessions(journal_of(common), wanted), _show_session)
+    _show_as_they_come(common, journal_of(common).ended_sessions(wanted), _show_session)
 
 
 @event.command("tail", cls=Command)
@@ -68,7 +65,7 @@ def tail_sessions(common: Common, *, wanted: Filter) -> None:
 @reading
 def tail_events(common: Common, *, wanted: Filter) -> None:
     """Show events as they come, until Ctrl-C; with --since those of before, too."""
-    _show_as_they_come(common, following.events(journal_of(common), wanted), _show_event)
+    _show_as_they_come(common, journal_of(common).coming_events(wanted), _show_event)
 
 
 def _show_as_they_come(
@@ -136,7 +133,7 @@ def wait_for_messages(common: Common, *, wanted: Filter, limit: int, count: int,
 
     Those that are there already count: --since and --run leave them out.
     """
-    found = following.wait_for_messages(journal_of(common), wanted, count=count, limit=limit, timeout=timeout)
+    found = journal_of(common).wait(wanted, count=count, limit=limit, timeout=timeout)
     show_messages(found, as_json=common.as_json)
     if len(found) < count:
         raise CommandError(
@@ -158,10 +155,10 @@ def wait_for_messages(common: Common, *, wanted: Filter, limit: int, count: int,
 @reading
 def purge_messages(common: Common, *, wanted: Filter, until: datetime | None, yes: bool) -> None:
     """Remove messages; without a filter all of them, and then it asks.  A receiver may run meanwhile."""
-    url = journal_url(common)
+    journal = journal_of(common)
     if wanted == EVERYTHING and until is None and not (yes or _confirmed()):
         raise CommandError("nothing was removed", ExitCode.NOT_AS_IT_SHOULD_BE)
-    removed = purge(url, wanted, until=until)
+    removed = journal.purge(wanted, until=until)
     if common.as_json:
         say_json({"removed": removed})
     else:

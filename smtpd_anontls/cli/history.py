@@ -163,6 +163,7 @@ def _sender_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found.get("permissions"):
         facts.append(("permissions", " ".join(found["permissions"])))
     facts.extend(("limit", struck) for struck in found.get("limits", ()))
+    facts.extend(("fault", f"{each['at']}: {each['detail']}") for each in found.get("faults", ()))
     return facts
 
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import functools
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode
+from smtpd_anontls.cli.groups import COMMON, Option
 from smtpd_anontls.domain.filters import Filter
+from smtpd_anontls.journal import following
 from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.journal.reader import JournalReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from smtpd_anontls.cli.remote import RemoteJournal
+    from smtpd_anontls.domain.records import Json
 
 R = TypeVar("R")
+
+
+class RefusedError(Exception):
+    """The receiver that is asked does not take the question; its own sentence says why."""
+
 
 _PLACE_FILTERS = (
     ("server", "Only of this server."),
@@ -90,19 +104,61 @@ def journal_url(common: Common) -> str:
     return url
 
 
-def journal_of(common: Common) -> JournalReader:
-    """Return the journal of this configuration, to be read."""
-    return JournalReader(journal_url(common))
+class LocalJournal(JournalReader):
+    """The journal of this configuration, for the commands."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._url = url
+
+    def ended_sessions(self, wanted: Filter) -> Iterator[Json]:
+        """Yield, without end, the sessions that *wanted* takes as they end; those of before only where it says since."""
+        return following.finished_sessions(self, wanted)
+
+    def coming_events(self, wanted: Filter) -> Iterator[Json]:
+        """Yield, without end, the events that *wanted* takes as they come; those of before only where it says since."""
+        return following.events(self, wanted)
+
+    def wait(self, wanted: Filter, *, count: int, limit: int, timeout: float) -> list[Json]:
+        """Return up to *limit* messages that *wanted* takes once there are *count*, or after *timeout* seconds."""
+        return following.wait_for_messages(self, wanted, count=count, limit=limit, timeout=timeout)
+
+    def purge(self, wanted: Filter, *, until: datetime | None = None) -> int:
+        """Remove the messages that *wanted* takes, taken before *until* where it is given, and return how many."""
+        return purge(self._url, wanted, until=until)
+
+
+def journal_of(common: Common) -> LocalJournal | RemoteJournal:
+    """Return the journal of this configuration, or of the running receiver that is to be asked."""
+    if common.url is None:
+        return LocalJournal(journal_url(common))
+    # Here, since most commands are asked about the journal beside them.
+    from smtpd_anontls.cli.remote import RemoteJournal  # noqa: PLC0415
+
+    try:
+        return RemoteJournal(common.url, os.environ.get("SMTPD_ANONTLS_TOKEN"))
+    except ValueError as error:
+        raise CommandError(f"--url: {error}", ExitCode.BAD_USAGE) from None
 
 
 def reading(command: Callable[..., R]) -> Callable[..., R]:
-    """Turn a journal that cannot be read into one line and exit code 3."""
+    """Give a command ``--url``, and turn a journal that cannot be read into one line and exit code 3."""
 
+    @click.option(
+        "--url",
+        envvar="SMTPD_ANONTLS_URL",
+        metavar="URL",
+        help="Ask the receiver whose page is there, instead of the journal. $SMTPD_ANONTLS_TOKEN is its token.",
+        cls=Option,
+        heading=COMMON,
+    )
     @functools.wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> R:
+    def wrapped(common: Common, *, url: str | None, **options: Any) -> R:
         try:
-            return command(*arguments, **options)
+            return command(replace(common, url=url or None), **options)
         except JournalError as error:
             raise CommandError(str(error), ExitCode.UNREACHABLE) from error
+        except RefusedError as error:
+            raise CommandError(str(error), ExitCode.BAD_USAGE) from error
 
     return wrapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ def check(common: Common) -> None:
     Exit code 1 if a connector could not do what its AuthMechanism asks.
     """
     loaded = common.load(findings_stop=True)
+    _refuse_useless_access(loaded)
     surroundings = surroundings_of(loaded)
     servers = [each.server for each in loaded.settings.servers]
     now = datetime.now(UTC)
@@ -146,6 +148,19 @@ def explain(
     for selection in selections:
         show_selection(selection)
         say()
+
+
+def _refuse_useless_access(loaded: Loaded) -> None:
+    """End the command where nobody could be let in to the page."""
+    auth = loaded.settings.web.auth
+    if loaded.settings.web.bind is None or auth is None:
+        return
+    from smtpd_anontls.web.access import Access, AccessError  # noqa: PLC0415 - most do without
+
+    try:
+        Access.read(auth, os.environ)
+    except AccessError as error:
+        raise CommandError(str(error), ExitCode.BAD_USAGE) from error
 
 
 def _directory_json(loaded: Loaded, objects: Iterable[ServerObject]) -> dict[str, object]:

@@ -8,6 +8,7 @@ import logging
 import shlex
 import signal
 import sys
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,8 @@ from smtpd_anontls.settings.load import ConfigError
 from smtpd_anontls.smtp.listener import ListenError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from smtpd_anontls.settings.values import Loaded
 
 
@@ -49,7 +52,7 @@ def serve(common: Common) -> None:
     """Run the receiver until SIGINT or SIGTERM; SIGHUP reads the configuration again.
 
     A change of the configuration, the directory or the store needs no signal: the next session sees
-    it.  With --json, one object on stdout says where it listens, once it does.
+    it.  With --json, one object on stdout says where it listens, and where the page is, once it does.
     """
     loaded = common.load(findings_stop=True)
     _set_up_logging()
@@ -67,7 +70,8 @@ async def _serve(common: Common, loaded: Loaded) -> None:
     # Before the start, which may take seconds to make certificates: no signal ends it half done.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with Receiver(loaded, on_warning=_warn, on_made=diagnose if common.as_json else say) as receiver:
+    made = diagnose if common.as_json else say
+    async with Receiver(loaded, on_warning=_warn, on_made=made) as receiver, _page(receiver) as page:
         running: set[asyncio.Task[None]] = set()
 
         def reload() -> None:
@@ -77,13 +81,33 @@ async def _serve(common: Common, loaded: Loaded) -> None:
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         if common.as_json:
-            say_json(_as_json(receiver))
+            say_json({**_as_json(receiver), "page": page})
         else:
-            _introduce(common, receiver)
+            _introduce(common, receiver, page)
         sys.stdout.flush()
         await stop.wait()
         diagnose("stopping: open transactions get to finish")
     diagnose("stopped")
+
+
+@asynccontextmanager
+async def _page(receiver: Receiver) -> AsyncIterator[str | None]:
+    """Open the page where there is to be one, and give its URL."""
+    if receiver.settings.web.bind is None:
+        yield None
+        return
+    # Here, since what serves it takes its time to load and no other command needs it.
+    from smtpd_anontls.web.access import AccessError  # noqa: PLC0415
+    from smtpd_anontls.web.page import Page, PageError  # noqa: PLC0415
+
+    async with AsyncExitStack() as opened:
+        try:
+            page = await opened.enter_async_context(Page(receiver))
+        except AccessError as error:
+            raise CommandError(str(error), ExitCode.BAD_USAGE) from error
+        except PageError as error:
+            raise CommandError(str(error), ExitCode.UNREACHABLE) from error
+        yield page.url
 
 
 def _warn(text: str) -> None:
@@ -104,14 +128,16 @@ def _as_json(receiver: Receiver) -> dict[str, object]:
     return {"listening": listening, "selections": selections}
 
 
-def _introduce(common: Common, receiver: Receiver) -> None:
-    """Print where it listens, what it would advertise and why, and what to try."""
+def _introduce(common: Common, receiver: Receiver, page: str | None) -> None:
+    """Print where it listens, what it would advertise and why, where the page is, and what to try."""
     bindings: dict[tuple[str, str], list[str]] = {}
     for bound in receiver.bound:
         bindings.setdefault((bound.server.name, bound.connector.name), []).append(str(bound.binding))
     places = {key: f" on {' and '.join(each)}" for key, each in bindings.items()}
     overview(receiver.selections_at_start, places)
     say()
+    if page is not None:
+        say_verbatim(f"The page and the API: {page}")
     if not receiver.bound:
         say("No connector listens: each is disabled or has no binding.", style="red")
         return
@@ -161,5 +187,7 @@ def _set_up_logging() -> None:
     # that leave in the middle of TLS, which the record says better.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    # What it knows of a request that it cannot read, its client knows better.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

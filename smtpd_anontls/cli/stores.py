@@ -16,7 +16,7 @@ from smtpd_anontls.cli.output import diagnose
 from smtpd_anontls.deciding import store_of
 from smtpd_anontls.directory.file import FileDirectory
 from smtpd_anontls.domain.directory_value import Named, Unset, decode
-from smtpd_anontls.selection.outcome import certificate_json
+from smtpd_anontls.selection.outcome import stored_certificate_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,14 +116,7 @@ class Place:
 
 def document(one: StoreCertificate, server: Server, *, internal_transport: bool) -> dict[str, object]:
     """Return the JSON object of a certificate in the store of *server*."""
-    return {
-        **certificate_json(one.certificate),
-        "server": server.name,
-        "file": one.file,
-        "private_key": one.key.name.lower(),
-        "services": None if one.services is None else sorted(one.services),
-        "internal_transport": internal_transport,
-    }
+    return stored_certificate_json(one, server.name, internal_transport=internal_transport)
 
 
 def services_of(text: str) -> list[str]:

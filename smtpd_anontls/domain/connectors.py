@@ -11,13 +11,15 @@ server where the two differ (MaxHopCount 60).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NewType, TypeVar
+from typing import TYPE_CHECKING, Any, NewType, TypeVar
 
 from smtpd_anontls.domain.endpoints import Binding, RemoteIPRange
 from smtpd_anontls.domain.flags import (
     AuthMechanism,
+    ExchangeFlag,
     ExtendedProtectionPolicy,
     MessageRateSource,
     PermissionGroups,
@@ -174,6 +176,24 @@ class ReceiveConnector:
     trusted_proxies: tuple[RemoteIPRange, ...] = _property(
         (), "Who may send a PROXY protocol header, and has to; from anybody else it closes the connection."
     )
+
+
+def connector_json(server: str, connector: ReceiveConnector) -> dict[str, Any]:
+    """Return the connector object that every surface shows; values are as the configuration has them."""
+    return {
+        "server": server,
+        **{each.name: _plain(getattr(connector, each.name)) for each in fields(connector)},
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, ExchangeFlag):
+        return value.names
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return value
 
 
 # Properties that are read and checked but that the receiver does not act on yet, each with the

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from smtpd_anontls.domain.events import EventDraft
+    from smtpd_anontls.domain.faults import Suffered
 
 Json = dict[str, Any]
 
@@ -146,6 +147,7 @@ class SessionRecord:
     attempts: tuple[Attempt, ...] = ()
     groups: tuple[str, ...] = ()  # Permission groups of who has authenticated.
     permissions: tuple[str, ...] = ()  # As they held at the end.
+    faults: tuple[Suffered, ...] = ()  # Those that were wanted and have fired.
 
     @property
     def verb(self) -> TlsVerb | None:
@@ -176,6 +178,7 @@ class SessionRecord:
             "authentications": [attempt.as_json() for attempt in self.attempts],
             "groups": list(self.groups),
             "permissions": list(self.permissions),
+            "faults": [suffered.as_json() for suffered in self.faults],
         }
         if transcript:
             shown["transcript"] = [row.as_json() for row in self.transcript]

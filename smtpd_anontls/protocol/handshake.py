@@ -25,6 +25,18 @@ _NOT_TLS: Mapping[str, str] = MappingProxyType(
     },
 )
 _ALERT = "_ALERT_"
+# How the sentences below begin, and what they are counted as.
+_CLASSES: Mapping[str, str] = MappingProxyType(
+    {
+        "no common TLS version": "no_common_version",
+        "no common cipher suite": "no_common_cipher_suite",
+        "the peer ended the handshake with the alert": "alert_from_peer",
+        "the peer sent": "not_tls",
+        "the peer closed the connection": "connection_lost",
+        "no ClientHello came within": "timeout",
+        "the handshake was not finished within": "timeout",
+    },
+)
 _REFUSED_VERSION = ("_ALERT_PROTOCOL_VERSION", "WRONG_VERSION_NUMBER")
 
 
@@ -52,6 +64,11 @@ def describe_failure(reason: str, offered: ClientHello | None, policy: TlsPolicy
         alert = reason.partition(_ALERT)[2].lower().replace("_", " ")
         return f"the peer ended the handshake with the alert '{alert}'"
     return f"OpenSSL reports {reason}"
+
+
+def failure_class(sentence: str) -> str:
+    """Return the one word for the kind of failure that *sentence* tells of."""
+    return next((word for beginning, word in _CLASSES.items() if sentence.startswith(beginning)), "other")
 
 
 def _offers_later(offered: ClientHello, policy: TlsPolicy) -> bool:

@@ -23,6 +23,9 @@ MAX_ENCODED_CHARACTERS = 8192
 # RFC 5322 section 2.1.1: a line, and so what fits into one reply, ends here.
 MAX_MESSAGE_ID_CHARACTERS = 998
 
+# A run has a short name, which is looked up.
+MAX_RUN_CHARACTERS = 128
+
 _SECTION_END = re.compile(rb"\n\r?\n")
 _EMPTY = (b"\n", b"\r\n")
 # RFC 5322 section 2.2: a name is printable US-ASCII without the colon; section 4.5.8 lets
@@ -96,6 +99,21 @@ def message_id(headers: Sequence[tuple[str, str]]) -> str | None:
     value = next((value for name, value in headers if name.lower() == "message-id"), "")
     found = _MESSAGE_ID.match(value)
     return found[0] if found and len(found[0]) <= MAX_MESSAGE_ID_CHARACTERS else None
+
+
+def run_of(headers: Sequence[tuple[str, str]], recipients: Sequence[str]) -> str | None:
+    """Return the run that a message belongs to: what X-Run-Id says, else the first ``+tag`` of a recipient.
+
+    What is empty, too long or not printable names no run.
+    """
+    given = [value.strip() for name, value in headers if name.lower() == "x-run-id"]
+    local_parts = (address.rpartition("@")[0] for address in recipients)
+    tags = (local.partition("+")[2].removesuffix('"') for local in local_parts)
+    return next((run for run in (*given, *tags) if _names_a_run(run)), None)
+
+
+def _names_a_run(text: str) -> bool:
+    return 0 < len(text) <= MAX_RUN_CHARACTERS and text.isprintable()
 
 
 def decoded_subject(value: str) -> str:

@@ -124,6 +124,20 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
     }
 
 
+def stored_certificate_json(
+    one: StoreCertificate, server: str, *, internal_transport: bool
+) -> dict[str, Any]:
+    """Return the object of a certificate in the local computer store of *server*."""
+    return {
+        **certificate_json(one.certificate),
+        "server": server,
+        "file": one.file,
+        "private_key": one.key.name.lower(),
+        "services": None if one.services is None else sorted(one.services),
+        "internal_transport": internal_transport,
+    }
+
+
 @dataclass(slots=True)
 class Trace:
     """The steps of a selection that is under way."""

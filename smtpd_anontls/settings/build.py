@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.domain.tls_policy import TlsPolicy
 from smtpd_anontls.settings.directory_shape import directory_settings_of
+from smtpd_anontls.settings.fault_shape import faults_of
 from smtpd_anontls.settings.shape import NotYetHonoured, Shape
 from smtpd_anontls.settings.shapes import EventFormat, server_of
 from smtpd_anontls.settings.values import (
@@ -21,6 +22,8 @@ from smtpd_anontls.settings.values import (
     ServerSettings,
     Settings,
     SyslogSink,
+    WebAuthSettings,
+    WebSettings,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         PasswordShape,
         ProtocolLogShape,
         ServerShape,
+        WebShape,
     )
     from smtpd_anontls.settings.values import EventSink
 
@@ -60,7 +64,8 @@ def settings_of(document: Document, shape: ConfigShape, machine_fqdn: str) -> Se
         tls=TlsPolicy(shape.tls.minimum, shape.tls.maximum, shape.tls.ciphers, shape.tls.handshake_timeout),
         authentication=_authentication(document, shape.authentication),
         protocol_log=_protocol_log(document, shape.protocol_log),
-        web_bind=shape.web.bind,
+        web=_web(document, shape.web),
+        faults=faults_of(shape.faults),
         state_folder=_state_folder(document, shape.capture),
     )
 
@@ -156,6 +161,15 @@ def _authentication(document: Document, shape: AuthenticationShape) -> Authentic
         identities=None if identities is None else MappingProxyType(identities),
         exchange_auth=shape.exchange_auth,
     )
+
+
+def _web(document: Document, shape: WebShape) -> WebSettings:
+    auth = None
+    if shape.auth is not None:
+        written = shape.auth.users_file
+        users_file = None if written is None else document.absolute(("web", "auth", "users_file"), written)
+        auth = WebAuthSettings(users_file, shape.auth.token_env)
+    return WebSettings(bind=shape.bind, auth=auth, allowed_hosts=shape.allowed_hosts)
 
 
 def _state_folder(document: Document, shape: CaptureShape) -> Path:

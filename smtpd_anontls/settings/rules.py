@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from smtpd_anontls.domain.connector_rules import connector_violations, server_violations
 from smtpd_anontls.settings.connector_shape import ConnectorShape, connector_of
 from smtpd_anontls.settings.directory_shape import DirectoryShape, DirectoryType
-from smtpd_anontls.settings.parsers import Mistake
-from smtpd_anontls.settings.shapes import ServerShape, TlsShape, server_of
+from smtpd_anontls.settings.parsers import Mistake, shown
+from smtpd_anontls.settings.shapes import ServerShape, TlsShape, WebShape, server_of
 from smtpd_anontls.settings.validate import misspelt
 
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ def mistakes_between(
 ) -> Iterator[Mistake]:
     """Yield what is wrong between keys, Exchange's own rules aside."""
     yield from _server_names(servers)
-    yield from _shared_bindings(servers)
+    yield from shared_bindings(servers)
     yield from _tls_range(document, found)
     yield from _provisioning(document, found)
+    yield from _web(document, found)
+    yield from _places_of_faults(document, servers)
 
 
 def _provisioning(document: Document, found: Sequence[Mistake]) -> Iterator[Mistake]:
@@ -143,6 +145,39 @@ def _provisioning(document: Document, found: Sequence[Mistake]) -> Iterator[Mist
                 )
 
 
+def _web(document: Document, found: Sequence[Mistake]) -> Iterator[Mistake]:
+    """Yield what would show the mail to whoever reaches the page."""
+    content = document.content.get("web", {})
+    failed = _failed(("web",), found, WebShape)
+    if not isinstance(content, dict) or "auth" in failed:
+        return
+    web = _salvaged(WebShape, content, failed)
+    if web.auth is not None and web.auth.users_file is None and web.auth.token_env is None:
+        yield Mistake(("web", "auth"), "names neither users_file nor token_env; write at least one of them")
+    elif web.auth is None and "bind" not in failed and web.bind and not web.bind.address.is_loopback:
+        yield Mistake(
+            ("web", "bind"),
+            f"{web.bind} is not loopback, so whoever reaches it could read all mail; "
+            "write web.auth, or bind it to 127.0.0.1",
+        )
+
+
+def _places_of_faults(document: Document, servers: Sequence[ReadServer]) -> Iterator[Mistake]:
+    """Yield the servers and connectors that faults name and that are not there."""
+    known = {
+        "server": [each.server.name for each in servers],
+        "connector": [read.connector.name for each in servers for read in each.connectors],
+    }
+    for path, content in _mappings(("faults",), document.content.get("faults")):
+        for key, names in known.items():
+            name = content.get(key)
+            if isinstance(name, str) and name.strip() and name not in names:
+                yield Mistake(
+                    (*path, key),
+                    f"{shown(name)} is no {key}; there are {', '.join(dict.fromkeys(names)) or 'none'}",
+                )
+
+
 def _server_names(servers: Sequence[ReadServer]) -> Iterator[Mistake]:
     seen: dict[str, ReadServer] = {}
     for each in servers:
@@ -159,7 +194,8 @@ def _server_names(servers: Sequence[ReadServer]) -> Iterator[Mistake]:
             seen[name.casefold()] = each
 
 
-def _shared_bindings(servers: Sequence[ReadServer]) -> Iterator[Mistake]:
+def shared_bindings(servers: Sequence[ReadServer]) -> Iterator[Mistake]:
+    """Yield the bindings that two servers have."""
     # The local address decides which server a peer reaches, so no two can have the same one.
     taken: dict[Binding, ReadServer] = {}
     for each in servers:

@@ -24,6 +24,7 @@ from smtpd_anontls.domain.syslog_address import SyslogAddress
 from smtpd_anontls.domain.tls_policy import TlsVersion
 from smtpd_anontls.settings.connector_shape import ConnectorShape, connector_of
 from smtpd_anontls.settings.directory_shape import DirectoryShape
+from smtpd_anontls.settings.fault_shape import FaultShape  # noqa: TC001 - pydantic reads it
 from smtpd_anontls.settings.parsers import (
     Mistake,
     WrongValueError,
@@ -41,7 +42,7 @@ from smtpd_anontls.settings.parsers import (
     some_text,
     whole_number,
 )
-from smtpd_anontls.settings.shape import NotYetHonoured, Shape, mistakes_error, read_by
+from smtpd_anontls.settings.shape import Shape, mistakes_error, read_by
 
 
 class PasswordShape(Shape):
@@ -270,22 +271,24 @@ class AuthenticationShape(Shape):
 class WebAuthShape(Shape):
     """Who may see the page."""
 
-    users_file: Annotated[str | None, read_by(some_text)] = Field(default=None, description="File of users.")
-    token_env: Annotated[str | None, read_by(some_text)] = Field(
-        default=None, description="Environment variable with the token."
+    users_file: Annotated[str | None, read_by(optional(some_text))] = Field(
+        default=None, description="File of users for HTTP Basic, one user:argon2-hash a line."
+    )
+    token_env: Annotated[str | None, read_by(optional(some_text))] = Field(
+        default=None, description="Environment variable with the token of HTTP Bearer."
     )
 
 
 class WebShape(Shape):
     """The page and the API."""
 
-    bind: Annotated[Binding | None, read_by(optional(from_text(Binding.parse))), NotYetHonoured(None)] = (
-        Field(default=None, description="Address and port; null turns it off.")
+    bind: Annotated[Binding | None, read_by(optional(from_text(Binding.parse)))] = Field(
+        default=Binding.parse("127.0.0.1:8025"), description="Address and port; null turns it off."
     )
-    auth: Annotated[WebAuthShape | None, NotYetHonoured(None)] = Field(
-        default=None, description="Who may see it; needed for any address that is not loopback."
+    auth: WebAuthShape | None = Field(
+        default=None, description="Who may use it; needed for any address that is not loopback."
     )
-    allowed_hosts: Annotated[tuple[str, ...], read_by(listed(host_name)), NotYetHonoured(())] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], read_by(listed(host_name))] = Field(
         default=(), description="Host names beside the bind address and localhost."
     )
 
@@ -310,6 +313,7 @@ class ConfigShape(Shape):
     tls: TlsShape = Field(default=TlsShape(), description="TLS, for both verbs, on every connector.")
     authentication: AuthenticationShape = Field(default=AuthenticationShape(), description="Who a sender is.")
     web: WebShape = Field(default=WebShape(), description="The page and the API.")
+    faults: list[FaultShape] = Field([], description="Faults on demand, so that senders can be tested.")
 
 
 def server_of(shape: ServerShape, machine_fqdn: str) -> Server:
@@ -324,9 +328,8 @@ def server_of(shape: ServerShape, machine_fqdn: str) -> Server:
     )
 
 
-def shape_at(keys: tuple[str, ...]) -> type[Shape]:
-    """Return the model of the mapping at *keys*, list positions left out."""
-    model: type[Shape] = ConfigShape
+def shape_at(keys: tuple[str, ...], model: type[Shape] = ConfigShape) -> type[Shape]:
+    """Return the model of the mapping at *keys* of *model*, list positions left out."""
     for key in keys:
         # Else it is a name of the user's own, as in certificate_passwords.
         if key in model.model_fields:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from smtpd_anontls.settings.document import Keys
+    from smtpd_anontls.settings.shape import Shape
 
 _FEW = 12
 
-# What pydantic itself may find: all values are read by parsers of ours.
 # What pydantic itself may find: all values are read by parsers of ours.  The values are not
 # repeated: where a mapping with a password's place should be, the password may stand.
 _PLAIN = {
@@ -39,12 +39,16 @@ def validate(content: Mapping[Any, Any]) -> tuple[ConfigShape | None, list[Mista
     try:
         return ConfigShape.model_validate(content), []
     except ValidationError as error:
-        return None, [
-            mistake for details in error.errors(include_url=False) for mistake in _mistakes(details)
-        ]
+        return None, list(mistakes_of(error, ConfigShape))
 
 
-def _mistakes(details: ErrorDetails) -> Iterator[Mistake]:
+def mistakes_of(error: ValidationError, model: type[Shape]) -> Iterator[Mistake]:
+    """Yield every mistake that *error* tells of, in our own words; *model* is what was to be read."""
+    for details in error.errors(include_url=False):
+        yield from _mistakes(details, model)
+
+
+def _mistakes(details: ErrorDetails, model: type[Shape]) -> Iterator[Mistake]:
     place: Keys = details["loc"]
     context = details.get("ctx", {})
     kind = details["type"]
@@ -53,7 +57,7 @@ def _mistakes(details: ErrorDetails) -> Iterator[Mistake]:
     elif kind == "value_error":
         yield Mistake(place, str(context["error"]))
     elif kind == "extra_forbidden":
-        yield Mistake(place, _unknown(place))
+        yield Mistake(place, _unknown(place, model))
     elif kind in _KEY_IS_NOT_TEXT:
         outer = place[: -_KEY_IS_NOT_TEXT[kind]]
         yield Mistake(outer, f"the key {shown(details['input'])} is not text; put it in quotes")
@@ -61,8 +65,8 @@ def _mistakes(details: ErrorDetails) -> Iterator[Mistake]:
         yield Mistake(place, _PLAIN[kind].format(kind=kind_of(details["input"])))
 
 
-def _unknown(place: Keys) -> str:
-    known = list(shape_at(tuple(key for key in place[:-1] if isinstance(key, str))).model_fields)
+def _unknown(place: Keys, model: type[Shape]) -> str:
+    known = list(shape_at(tuple(key for key in place[:-1] if isinstance(key, str)), model).model_fields)
     if place[-1] == "<<":
         return "YAML 1.2 has no merge key; write the keys out"
     if meant := misspelt(str(place[-1]), known):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.connector_rules import Violation
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.endpoints import Binding
+    from smtpd_anontls.domain.faults import Fault
     from smtpd_anontls.domain.flags import PermissionGroups
     from smtpd_anontls.domain.ldap_access import LdapAccess
     from smtpd_anontls.domain.protocol_log import Layout
@@ -112,6 +113,23 @@ class AuthenticationSettings:
     exchange_auth: ExchangeAuth
 
 
+@dataclass(frozen=True, slots=True)
+class WebAuthSettings:
+    """Who may use the page and the API: at least one of the two is there."""
+
+    users_file: Path | None  # Lines of user:argon2-hash, for HTTP Basic.
+    token_env: str | None  # The environment variable that has the bearer token.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The page and the API."""
+
+    bind: Binding | None  # None: there is none.
+    auth: WebAuthSettings | None  # None: everybody who can reach it, which is this machine alone.
+    allowed_hosts: tuple[str, ...]  # Beside the bind address and localhost.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A whole configuration."""
@@ -125,7 +143,8 @@ class Settings:
     tls: TlsPolicy
     authentication: AuthenticationSettings
     protocol_log: ProtocolLogSettings | None  # None: it is off.
-    web_bind: Binding | None
+    web: WebSettings
+    faults: tuple[Fault, ...]  # That are wanted from the start.
     state_folder: Path  # Where the journal is; without one, where it would be by default.
 
 

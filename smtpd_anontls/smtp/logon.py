@@ -21,6 +21,7 @@ from smtpd_anontls.domain.authentication import (
 )
 from smtpd_anontls.domain.direct_trust import Trusted
 from smtpd_anontls.domain.events import EventDraft, EventId
+from smtpd_anontls.domain.faults import Point
 from smtpd_anontls.domain.limits import Struck
 from smtpd_anontls.domain.records import Attempt, Outcome
 from smtpd_anontls.protocol import replies
@@ -97,6 +98,8 @@ class LogonSession(MailSession):
         mechanism = next((each for each in offered if each.value == name.upper()), None)
         if mechanism is None:
             return replies.UNKNOWN_MECHANISM
+        if self.faults and (instead := await self.suffer(Point.AUTH, verb)) is not None:
+            return instead
         exchange = self.here.logons.begin(
             mechanism,
             certificate=self.presented,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpd_anontls.domain.faults import Point
 from smtpd_anontls.domain.flags import AuthMechanism, PermissionGroups, flag_from_names
 from smtpd_anontls.domain.limits import Struck
 from smtpd_anontls.domain.permissions import may_submit, session_permissions
@@ -93,6 +94,8 @@ class MailSession(WireSession):
             if sender is replies.MESSAGE_TOO_BIG:
                 self._too_big("the size that MAIL declared")
             return sender
+        if self.faults and (instead := await self.suffer(Point.MAIL, "MAIL", sender.address)) is not None:
+            return instead
         assert self.arrival is not None
         if (struck := self.house.admit_message(self.arrival, self.here, sender.address)) is not None:
             self.struck(struck, ends=True)
@@ -109,6 +112,8 @@ class MailSession(WireSession):
         recipient = read_recipient(argument, connector, utf8=self.sender.utf8)
         if isinstance(recipient, Reply):
             return recipient
+        if self.faults and (instead := await self.disturbed(Point.RCPT, "RCPT", recipient)) is not None:
+            return instead
         most = connector.max_recipients_per_message
         if len(self.recipients) >= most:
             if len(self.recipients) == most and not self._full:
@@ -130,6 +135,8 @@ class MailSession(WireSession):
         if self.sender.wants_binary:
             # RFC 3030 section 3: what is binary goes by BDAT alone.
             return replies.BAD_SEQUENCE
+        if self.faults and (instead := await self.disturbed(Point.DATA, "DATA")) is not None:
+            return instead
         self.reply(replies.START_MAIL_INPUT)
         body = DataReader(self.here.connector.max_message_size)
         await self.read_body(body)
@@ -150,6 +157,8 @@ class MailSession(WireSession):
         wrong = out_of_order("BDAT", self.dialogue.phase)
         if not self.here.connector.chunking_enabled:
             wrong = replies.UNRECOGNIZED
+        if self.faults and wrong is None:
+            wrong = await self.disturbed(Point.DATA, "BDAT")
         kept = self._content if self._content is not None else bytearray()
         fits = len(kept) + chunk.size <= self.here.connector.max_message_size
         if chunk.size:
@@ -165,9 +174,9 @@ class MailSession(WireSession):
             self._content = content
             self.dialogue = self.dialogue.chunk_given()
             return replies.chunk_received(chunk.size)
-        return await self._taken(bytes(content))
+        return await self._taken(bytes(content), "BDAT")
 
-    async def _taken(self, content: bytes | None) -> Reply:
+    async def _taken(self, content: bytes | None, verb: str = "DATA") -> Reply:
         try:
             if content is None:
                 self.transcript.note("the message was over MaxMessageSize and is not kept")
@@ -175,7 +184,7 @@ class MailSession(WireSession):
                 return replies.MESSAGE_TOO_BIG
             self.transcript.note(f"a message of {len(content)} octets came")
             fields = headers.parse_header_section(content)
-            return self._over_a_limit(content, fields) or await self._deliver(content, fields)
+            return self._over_a_limit(content, fields) or await self._deliver(content, fields, verb)
         finally:
             # The end of the data ends the transaction, whatever came of it.
             self.end_transaction()
@@ -214,7 +223,14 @@ class MailSession(WireSession):
         most = self.here.connector.max_message_size
         self.struck(Struck("MaxMessageSize", f"{what} is over {most} octets"))
 
-    async def _deliver(self, content: bytes, fields: tuple[tuple[str, str], ...]) -> Reply:
+    async def disturbed(self, point: Point, verb: str, recipient: Mailbox | None = None) -> Reply | None:
+        """Carry out the faults of a transaction, about one recipient or all; return the reply of one."""
+        asked = self.recipients if recipient is None else [recipient]
+        return await self.suffer(point, verb, self.sender.address, tuple(each.address for each in asked))
+
+    async def _deliver(self, content: bytes, fields: tuple[tuple[str, str], ...], verb: str) -> Reply:
+        if self.faults and (instead := await self.disturbed(Point.END_OF_DATA, verb)) is not None:
+            return instead
         subject = next((value for name, value in fields if name.lower() == "subject"), None)
         given = headers.message_id(fields)
         message = MessageRecord(
@@ -228,6 +244,7 @@ class MailSession(WireSession):
             recipient_parameters=tuple(recipient.parameters for recipient in self.recipients),
             subject=None if subject is None else headers.decoded_subject(subject),
             message_id=given,
+            run=headers.run_of(fields, [recipient.address for recipient in self.recipients]),
             verb=self.dialogue.secured_by,
             headers=fields,
             raw=content,
@@ -239,6 +256,8 @@ class MailSession(WireSession):
             self.transcript.note("the message could not be made durable and was not taken")
             return replies.INSUFFICIENT_RESOURCES
         self.messages.append(internal_id)
+        if self.faults and (instead := await self.disturbed(Point.ACCEPTED, verb)) is not None:
+            return instead
         shown = given or f"<{internal_id}@{self.fqdn}>"
         return replies.queued(shown, internal_id, self.fqdn)
 

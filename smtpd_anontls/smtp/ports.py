@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.direct_trust import NotTrusted, Trusted
     from smtpd_anontls.domain.endpoints import IPAddress
     from smtpd_anontls.domain.events import EventDraft
+    from smtpd_anontls.domain.faults import SessionFaults
     from smtpd_anontls.domain.limits import Struck
     from smtpd_anontls.domain.records import MessageRecord, SessionRecord, TlsFacts, TlsVerb
     from smtpd_anontls.domain.tls_policy import TlsPolicy
@@ -56,6 +57,14 @@ class Welcome:
     contexts: Mapping[TlsVerb, ServerContext] = field(repr=False)
     tls: TlsPolicy
     logons: Logons
+    faults: SessionFaults | None = None  # None: none can happen to the session.
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """There is no such context; *detail* says why."""
+
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,12 @@ class House(Protocol):
 
     async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
         """Match the connector, count the session, run both selections, write their events."""
+        ...
+
+    async def another_context(
+        self, welcome: Welcome, verb: TlsVerb, thumbprint: str | None, policy: TlsPolicy
+    ) -> tuple[Certificate, ServerContext] | Unavailable:
+        """Return a certificate that no selection chose and what presents it; None: one made for the moment."""
         ...
 
     def departed(self, arrival: Arrival, welcome: Welcome) -> None:

@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from smtpd_anontls.domain.endpoints import Binding, parse_address
+from smtpd_anontls.domain.faults import Circumstances
 from smtpd_anontls.domain.limits import Struck
 from smtpd_anontls.domain.records import Outcome, SessionRecord
 from smtpd_anontls.protocol import replies
 from smtpd_anontls.protocol.proxy_header import ProxyHeaderError
+from smtpd_anontls.smtp import faults
 from smtpd_anontls.smtp.ports import Arrival, Refusal
 from smtpd_anontls.smtp.proxy import HEADER_TIMEOUT, HeaderReader
 from smtpd_anontls.smtp.stream import LONGEST_COMMAND, LONGEST_COMMAND_WITH_LONG_ADDRESSES, Stream
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from smtpd_anontls.domain.events import EventDraft
+    from smtpd_anontls.domain.faults import Point, SessionFaults, Suffered
     from smtpd_anontls.domain.records import Attempt, TlsFacts
     from smtpd_anontls.protocol.replies import Reply
     from smtpd_anontls.smtp.ports import House, Welcome
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 # RFC 5321 section 4.2.2: syntax errors and bad sequences, which MaxProtocolErrors counts.
 _PROTOCOL_ERRORS = range(500, 505)
 _PERMANENT = 500
+# Of a session that goes on and on the record keeps so many limits that struck, and events.
+_MOST_KEPT = 100
 
 
 class WireSession(Stream):
@@ -57,6 +62,10 @@ class WireSession(Stream):
         self.limits: list[Struck] = []
         self.attempts: list[Attempt] = []
         self.event_ids: list[int] = []
+        self.faults: SessionFaults | None = None
+        self.suffered: list[Suffered] = []
+        self.injected: Reply | None = None  # The reply of a fault, which nothing holds back or counts.
+        self.is_mute = False  # Whatever happens, nothing more is said: a fault has the connection.
         self._refused: Refusal | None = None
         self._outcome: tuple[Outcome, str] | None = None
         self._protocol_errors = 0
@@ -111,8 +120,9 @@ class WireSession(Stream):
         self.transcript.log = self.house.session_log(self.arrival, welcomed.server, welcomed.connector)
         self.transcript.connected()
         self._patience.begin(welcomed.connector)
+        self.faults = welcomed.faults
         if self._outcome is None:
-            self.greet()
+            self.greet(None if self.faults is None else await faults.in_place_of_banner(self))
         while self._outcome is None:
             if self._draining and not self.in_transaction():
                 self.reply(replies.SERVICE_NOT_ACTIVE)
@@ -199,6 +209,9 @@ class WireSession(Stream):
     async def _answer(self, reply: Reply) -> None:
         """Give *reply*, held back where TarpitInterval says so, or end a session of too many errors."""
         assert self.welcome is not None
+        if reply is self.injected:
+            self.reply(reply)
+            return
         connector = self.welcome.connector
         if reply.code in _PROTOCOL_ERRORS:
             self._protocol_errors += 1
@@ -214,8 +227,19 @@ class WireSession(Stream):
             await self.pause(connector.tarpit_interval)
         self.reply(reply)
 
-    def greet(self) -> None:
-        """Send the banner."""
+    async def suffer(
+        self,
+        point: Point,
+        verb: str | None = None,
+        sender: str | None = None,
+        recipients: tuple[str, ...] = (),
+    ) -> Reply | None:
+        """Carry out the faults that happen here; return the reply of one, ConnectionError where the session is over."""
+        secured_by = None if self.tls is None else self.tls.verb
+        return await faults.suffer(self, Circumstances(point, verb, secured_by, sender, recipients))
+
+    def greet(self, instead: Reply | None = None) -> None:
+        """Send the banner, or what stands in its place."""
         raise NotImplementedError
 
     def in_transaction(self) -> bool:
@@ -242,7 +266,8 @@ class WireSession(Stream):
 
     def struck(self, limit: Struck, *, ends: bool = False) -> None:
         """Record a limit that struck, and with *ends* that it ends the session."""
-        self.limits.append(limit)
+        if len(self.limits) < _MOST_KEPT:
+            self.limits.append(limit)
         self.transcript.note(f"{limit.name} struck: {limit.detail}")
         if ends:
             self.conclude(Outcome.LIMIT_EXCEEDED, f"{limit.name}: {limit.detail}")
@@ -251,7 +276,8 @@ class WireSession(Stream):
         """Write an event of this session."""
         assert self.arrival is not None
         assert self.welcome is not None
-        self.event_ids.append(draft.event_id.value)
+        if len(self.event_ids) < _MOST_KEPT:
+            self.event_ids.append(draft.event_id.value)
         self.house.record_event(draft, self.arrival, self.welcome)
 
     # -- the end
@@ -286,7 +312,8 @@ class WireSession(Stream):
     def _last_words(self, reply: Reply) -> None:
         """Say *reply* from outside the session's own flow, and close."""
         if self.is_open:
-            self.write_now(reply)
+            if not self.is_mute:
+                self.write_now(reply)
             self.hang_up()
 
     def _fault(self, error: BaseException) -> None:
@@ -298,12 +325,16 @@ class WireSession(Stream):
     def _end(self) -> None:
         self._patience.end()
         self.close()
-        if self.welcome is not None and self.arrival is not None:
-            self.house.departed(self.arrival, self.welcome)
-        left = self._outcome is not None and self._outcome[0] is Outcome.PEER_DISCONNECTED
-        self.transcript.disconnected(by_peer=left, by_reset=self.was_reset)
-        self.house.record_session(self.record())
-        self._on_end(self)
+        try:
+            if self.welcome is not None and self.arrival is not None:
+                self.house.departed(self.arrival, self.welcome)
+            left = self._outcome is not None and self._outcome[0] is Outcome.PEER_DISCONNECTED
+            self.transcript.disconnected(by_peer=left, by_reset=self.was_reset)
+            self.house.record_session(self.record())
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the session is no longer there
+            self.house.report_fault(self.id, error)
+        finally:
+            self._on_end(self)
 
     def record(self) -> SessionRecord:
         """Return the session as it stands."""
@@ -335,4 +366,5 @@ class WireSession(Stream):
             attempts=tuple(self.attempts),
             groups=groups,
             permissions=permissions,
+            faults=tuple(self.suffered),
         )

@@ -39,6 +39,8 @@ LONGEST_COMMAND_WITH_LONG_ADDRESSES = 8_000
 _HELD_BACK = 16 * 1024
 # Seconds that a peer has to take our last words before its socket is closed anyway.
 _LINGER = 5.0
+# How many pieces a second replies leave in where they are held to a rate.
+_PIECES = 10
 # The longest beginning that tells a PROXY protocol header from SMTP.
 _OPENING = 16
 
@@ -70,6 +72,7 @@ class Stream(SMTP):
         self._patience = Patience(loop, self.gave_up)
         self._idle = False  # Waiting for a command.
         self.was_reset = False  # By the peer, with RST.
+        self.octets_per_second: int | None = None  # How fast replies leave; None: as fast as they can.
         self._closing = False
         self._lingering: asyncio.TimerHandle | None = None
 
@@ -212,10 +215,22 @@ class Stream(SMTP):
     async def flush(self) -> None:
         """Send what is queued; ConnectionError where the peer is gone."""
         if self._out:
+            if self.octets_per_second is not None:
+                await self._trickle(self.octets_per_second)
             self.write_queued()
             # A peer that does not take what it asked for is as silent as one that says nothing.
             with self._patience.peers_turn():
                 await self._writer.drain()
+
+    async def _trickle(self, octets_per_second: int) -> None:
+        """Send what is queued in small pieces, all but the last of them."""
+        octets, size = b"".join(self._out), max(1, octets_per_second // _PIECES)
+        self._out.clear()
+        while len(octets) > size:
+            self._writer.write(octets[:size])
+            octets = octets[size:]
+            await self.pause(size / octets_per_second)
+        self._out.insert(0, octets)
 
     def write_queued(self) -> None:
         """Hand what is queued to the transport, without a pause in which the peer could speak."""

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
 from smtpd_anontls.domain.certificate import Certificate, CertificateError
+from smtpd_anontls.domain.faults import Point
 from smtpd_anontls.domain.records import Outcome, TlsVerb
 from smtpd_anontls.protocol import addresses, replies
 from smtpd_anontls.protocol.capabilities import ehlo_reply, hello
 from smtpd_anontls.protocol.dialogue import out_of_order
 from smtpd_anontls.protocol.replies import Reply
+from smtpd_anontls.smtp import faults
 from smtpd_anontls.smtp.direct_trust import DirectTrustUpgrade
 from smtpd_anontls.smtp.logon import LogonSession
 from smtpd_anontls.smtp.upgrade import HandshakeError, Upgrade
-
-if TYPE_CHECKING:
-    from smtpd_anontls.smtp.ports import ServerContext
 
 # Exchange's answer to HELP names these, in this order, where it supports them.
 _HELP = ("HELO", "EHLO", "STARTTLS", "RCPT", "DATA", "RSET", "MAIL", "QUIT", "HELP", "AUTH", "BDAT")
@@ -32,10 +30,13 @@ _HELP = ("HELO", "EHLO", "STARTTLS", "RCPT", "DATA", "RSET", "MAIL", "QUIT", "HE
 class ReceiveSession(LogonSession):
     """A session of a Receive connector."""
 
-    def greet(self) -> None:
-        """Send the banner."""
+    def greet(self, instead: Reply | None = None) -> None:
+        """Send the banner, or what stands in its place."""
         self.forget_transaction()
         self.identified(None)
+        if instead is not None:
+            self.reply(instead)
+            return
         text = self.here.connector.banner
         if text is None:
             date = format_datetime(self.house.now().astimezone())
@@ -48,6 +49,8 @@ class ReceiveSession(LogonSession):
         """Greet, and offer what holds now (RFC 5321 section 4.1.1.1)."""
         if not self._may_be_called(argument):
             return replies.INVALID_DOMAIN
+        if self.faults and (instead := await self.suffer(Point.EHLO, "EHLO")) is not None:
+            return instead
         self._greeted()
         return ehlo_reply(
             self.here.connector,
@@ -62,6 +65,8 @@ class ReceiveSession(LogonSession):
         """Greet without extensions."""
         if not self._may_be_called(argument):
             return replies.INVALID_DOMAIN
+        if self.faults and (instead := await self.suffer(Point.EHLO, "HELO")) is not None:
+            return instead
         self._greeted()
         return Reply(250, "", hello(self.fqdn, self.peer))
 
@@ -128,6 +133,13 @@ class ReceiveSession(LogonSession):
             return wrong
         if argument:
             return replies.INVALID_ARGUMENTS
+        if self.faults and (instead := await self.suffer(Point.TLS, verb.value)) is not None:
+            return instead
+        selection = next(s for s in self.here.selections if s.verb is verb)
+        assert selection.certificate is not None
+        planned = faults.Handshake(context, selection.certificate, self.here.tls)
+        if self.faults:
+            planned = await faults.foresee(self, verb, planned)
         await self.flush()
         if self.has_more_input():
             # RFC 3207 section 6: commands sent in clear behind the verb must not run under TLS.
@@ -138,13 +150,13 @@ class ReceiveSession(LogonSession):
             return None
         # From the look at the input to the change of transport nothing is awaited.
         self.write_now(replies.TLS_READY)
-        selection = next(s for s in self.here.selections if s.verb is verb)
-        assert selection.certificate is not None
-        self.transcript.certificate(selection.certificate)
-        upgrade = self._upgrade_with(context)
+        if self.faults and not await faults.begin(self, verb, planned):
+            return None
+        self.transcript.certificate(planned.certificate)
+        upgrade = self._upgrade_with(planned)
         self.adopt(upgrade.transport)
         try:
-            self.tls = await upgrade.handshake(verb, selection.certificate.thumbprint)
+            self.tls = await upgrade.handshake(verb, planned.certificate.thumbprint)
         except HandshakeError as error:
             self.tls = error.facts
             self.transcript.handshake(self.tls)
@@ -152,7 +164,7 @@ class ReceiveSession(LogonSession):
             self.raw_transport.close()
             return None
         self.transcript.handshake(self.tls)
-        self.presented = selection.certificate
+        self.presented = planned.certificate
         # RFC 3207 section 4.2: nothing that was said in clear is known any more, nor who said it.
         self.forget_transaction()
         self.dialogue = self.dialogue.secured(verb)
@@ -162,10 +174,11 @@ class ReceiveSession(LogonSession):
             await self.recognise(verb.value, upgrade.client_certificate)
         return None
 
-    def _upgrade_with(self, context: ServerContext) -> Upgrade:
+    def _upgrade_with(self, planned: faults.Handshake) -> Upgrade:
+        context, policy = planned.context, planned.policy
         if isinstance(context, SSL.Context):
-            return DirectTrustUpgrade(self, self.raw_transport, context, loop=self.loop, policy=self.here.tls)
-        return Upgrade(self, self.raw_transport, context, loop=self.loop, policy=self.here.tls)
+            return DirectTrustUpgrade(self, self.raw_transport, context, loop=self.loop, policy=policy)
+        return Upgrade(self, self.raw_transport, context, loop=self.loop, policy=policy)
 
     def _note_client_certificate(self, der: bytes | None) -> None:
         if der is not None:

@@ -12,6 +12,7 @@ import pytest
 
 from smtpd_anontls.domain.authentication import ExchangeAuth
 from smtpd_anontls.domain.connectors import NOT_YET_HONOURED, ReceiveConnector
+from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import (
     AuthMechanism,
     ExtendedProtectionPolicy,
@@ -35,6 +36,8 @@ from smtpd_anontls.settings.values import (
     PasswordInFile,
     ProtocolLogSettings,
     SyslogSink,
+    WebAuthSettings,
+    WebSettings,
 )
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -242,8 +245,8 @@ def test_every_property_not_yet_honoured_is_a_property() -> None:
     assert set(NOT_YET_HONOURED) <= set(ConnectorShape.model_fields)
 
 
-def test_keys_outside_connectors_are_warned_of_too(tmp_path: Path) -> None:
-    """Each key of the sections to come is one warning; values that make no difference are none."""
+def test_sections_outside_connectors_are_all_honoured(tmp_path: Path) -> None:
+    """Every key outside connectors has its value, and none is warned of."""
     loaded = load(
         tmp_path,
         """
@@ -258,13 +261,11 @@ servers:
     certificate_passwords: {}
 protocol_log: {path: ../var/protocol-log}
 authentication: {credentials: users, ntlmv1: true, identities: {'CONTOSO\\MBX2$': [ExchangeServers]}, exchange_auth: off}
-web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
+web: {bind: "0.0.0.0:8025", auth: {users_file: page-users, token_env: TOKEN}, allowed_hosts: [mail.test]}
 """,
     )
 
-    assert [warning.partition(": ")[2] for warning in loaded.warnings] == [
-        f"{key}: accepted, but not yet honoured" for key in ("web.bind",)
-    ]
+    assert loaded.warnings == ()
     first, second = loaded.settings.servers
     assert (first.server.ephemeral_fallback, second.server.ephemeral_fallback) == (True, False)
     assert first.certificate_passwords == {
@@ -279,7 +280,11 @@ web: {bind: 127.0.0.1:8025, auth: null, allowed_hosts: []}
         identities={"CONTOSO\\MBX2$": PermissionGroups.ExchangeServers},
         exchange_auth=ExchangeAuth.OFF,
     )
-    assert str(loaded.settings.web_bind) == "127.0.0.1:8025"
+    assert loaded.settings.web == WebSettings(
+        bind=Binding.parse("0.0.0.0:8025"),
+        auth=WebAuthSettings(tmp_path / "config" / "page-users", "TOKEN"),
+        allowed_hosts=("mail.test",),
+    )
 
 
 @pytest.mark.parametrize(
@@ -336,7 +341,7 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
     assert settings.authentication == AuthenticationSettings(
         credentials=None, ntlmv1=False, identities=None, exchange_auth=ExchangeAuth.OFF
     )
-    assert settings.web_bind is None
+    assert settings.web == WebSettings(bind=Binding.parse("127.0.0.1:8025"), auth=None, allowed_hosts=())
     assert settings.path == tmp_path / "config" / "lab.yaml"
     assert settings.text_name == str(settings.path)
     assert loaded.warnings == ()

@@ -165,7 +165,7 @@ def test_mistakes_of_file_and_overrides_come_together(config: Path) -> None:
         "--set tls: write KEY=VALUE, for example servers[0].fqdn=mx.test",
         (
             f"{config}: colour: unknown key; there are servers, directory, event_log, protocol_log, capture, tls, "
-            "authentication, web"
+            "authentication, web, faults"
         ),
         (
             "--set servers[0].connectors[0].fqdn=…: servers[0].connectors[0].fqdn: with ExchangeServer in "
@@ -176,8 +176,10 @@ def test_mistakes_of_file_and_overrides_come_together(config: Path) -> None:
 
 def test_warnings_name_the_override(config: Path) -> None:
     """A warning about a value of the command line says where it comes from."""
-    assert load(config, "web.bind=127.0.0.1:8025").warnings == (
-        "--set web.bind=…: web.bind: accepted, but not yet honoured",
+    written = "servers[0].connectors[0].domain_secure_enabled"
+
+    assert load(config, f"{written}=true").warnings == (
+        f"--set {written}=…: {written}: accepted, but not yet honoured",
     )
 
 

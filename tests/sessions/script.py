@@ -93,6 +93,11 @@ class Script:
     nowhere: list[Mark] = field(default_factory=list)
     messages: list[Say] = field(default_factory=list)
 
+    @property
+    def number(self) -> int:
+        """The number that its name begins with."""
+        return int(self.path.name.partition("-")[0])
+
     @classmethod
     def read(cls, path: Path) -> Script:
         """Read a file; ScriptError says where it is wrong."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.lab import Lab
 
 FOLDER = Path(__file__).parent
-SCRIPTS = [Script.read(path) for path in sorted(FOLDER.glob("[0-9]*.txt"))]
+SCRIPTS = sorted((Script.read(path) for path in FOLDER.glob("[0-9]*.txt")), key=lambda script: script.number)
 AS_USUAL = [script for script in SCRIPTS if not script.given]
 
 
@@ -61,7 +61,7 @@ async def test_session(script: Script, *, singly: bool, lab: Lab, against: tuple
 
 def test_there_are_enough() -> None:
     """Their names count up without a gap, so that a lost file is noticed."""
-    assert [int(script.path.name[:2]) for script in SCRIPTS] == list(range(1, len(SCRIPTS) + 1))
+    assert [script.number for script in SCRIPTS] == list(range(1, len(SCRIPTS) + 1))
 
 
 async def test_files_without_given_hold_against_another_server(lab: Lab) -> None:

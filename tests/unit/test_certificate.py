@@ -22,6 +22,7 @@ from smtpd_anontls.domain.certificate import (
     normalized_thumbprint,
     thumbprint_of,
 )
+from smtpd_anontls.selection.outcome import stored_certificate_json
 from tests.making import (
     AUTHORITY,
     NOW,
@@ -330,3 +331,15 @@ def test_enabled_for_smtp_unless_the_list_says_otherwise(
     found: StoreCertificate = stored(certificate(), services=services, key=KeyState.USABLE)
 
     assert found.enabled_for_smtp is enabled
+
+
+@pytest.mark.parametrize(("services", "shown"), [(frozenset({"SMTP", "IIS"}), ["IIS", "SMTP"]), (None, None)])
+def test_a_stored_certificate_as_json(services: frozenset[str] | None, shown: list[str] | None) -> None:
+    """The object says whose it is, whether it can be used, and whether the directory names it."""
+    one = stored(certificate(), services=services, key=KeyState.MISMATCH)
+
+    found = stored_certificate_json(one, "MBX1", internal_transport=True)
+
+    assert found["thumbprint"] == one.certificate.thumbprint
+    assert (found["server"], found["file"], found["private_key"]) == ("MBX1", one.file, "mismatch")
+    assert (found["services"], found["internal_transport"]) == (shown, True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 import pytest
 
-from smtpd_anontls.domain.connectors import NOT_YET_HONOURED, ReceiveConnector, Server
+from smtpd_anontls.domain.connectors import NOT_YET_HONOURED, ReceiveConnector, Server, connector_json
+from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import (
     AuthMechanism,
     ExtendedProtectionPolicy,
@@ -92,3 +94,21 @@ def test_fqdn_is_the_connectors_or_the_servers(fqdn: str | None, used: str) -> N
     server = Server(name="MBX1", fqdn="mbx1.contoso.test")
 
     assert server.fqdn_of(ReceiveConnector(name="C", fqdn=fqdn)) == used
+
+
+def test_a_connector_as_json() -> None:
+    """Values stand in the JSON as the configuration has them."""
+    connector = ReceiveConnector(
+        name="Default",
+        bindings=(Binding.parse("127.0.0.1:2525"),),
+        auth_mechanism=AuthMechanism.Tls | AuthMechanism.ExchangeServer,
+        message_rate_source=MessageRateSource.NotUsed,
+    )
+
+    shown = connector_json("MBX1", connector)
+
+    assert list(shown) == ["server", *(each.name for each in fields(ReceiveConnector))]
+    assert (shown["server"], shown["bindings"]) == ("MBX1", ["127.0.0.1:2525"])
+    assert shown["auth_mechanism"] == ["Tls", "ExchangeServer"]
+    assert (shown["message_rate_source"], shown["message_rate_limit"]) == ("None", None)
+    assert json.loads(json.dumps(shown)) == shown

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from smtpd_anontls.domain.records import ClientHello
 from smtpd_anontls.domain.tls_policy import TlsPolicy, TlsVersion
 from smtpd_anontls.protocol.client_hello import parse_client_hello
-from smtpd_anontls.protocol.handshake import describe_failure, describe_loss, describe_silence
+from smtpd_anontls.protocol.handshake import describe_failure, describe_loss, describe_silence, failure_class
 from tests.making import der, key
 
 if TYPE_CHECKING:
@@ -210,3 +210,23 @@ def test_a_silent_peer() -> None:
     """The same for the time-out, which is named."""
     assert describe_silence(None, 30.0) == "no ClientHello came within 30 s"
     assert describe_silence(HELLO, 0.5) == "the handshake was not finished within 0.5 s"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [
+        (describe_failure("UNSUPPORTED_PROTOCOL", HELLO, POLICY), "no_common_version"),
+        (describe_failure("NO_SHARED_CIPHER", HELLO, POLICY), "no_common_cipher_suite"),
+        (describe_failure("SSLV3_ALERT_BAD_CERTIFICATE", HELLO, POLICY), "alert_from_peer"),
+        (NOT_TLS, "not_tls"),
+        (HTTP, "not_tls"),
+        (describe_loss(None), "connection_lost"),
+        (describe_loss(HELLO), "connection_lost"),
+        (describe_silence(None, 30), "timeout"),
+        (describe_silence(HELLO, 30), "timeout"),
+        (describe_failure("INTERNAL_ERROR", HELLO, POLICY), "other"),
+    ],
+)
+def test_each_sentence_is_of_a_class(sentence: str, word: str) -> None:
+    """Failures are counted by a word of their sentence."""
+    assert failure_class(sentence) == word

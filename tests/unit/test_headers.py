@@ -16,6 +16,7 @@ from smtpd_anontls.protocol.headers import (
     message_id,
     parse_header_section,
     received_count,
+    run_of,
 )
 
 SECTIONS: dict[str, tuple[bytes, tuple[tuple[str, str], ...]]] = {
@@ -319,3 +320,26 @@ def test_line_ends_as_a_naive_reader_sees_them(raw: bytes) -> None:
     hidden = any(b"\0" in line and line.replace(b"\0", b"") == b"." for line in raw.split(b"\r\n")[:-1])
 
     assert has_bare_line_end(raw) == (bare or hidden)
+
+
+@pytest.mark.parametrize(
+    ("fields", "recipients", "run"),
+    [
+        pytest.param((), ("a@x.test",), None, id="neither"),
+        pytest.param((("X-Run-Id", " ci-7 "),), ("a@x.test",), "ci-7", id="the header"),
+        pytest.param((("x-run-id", "ci-7"),), ("a+other@x.test",), "ci-7", id="the header wins"),
+        pytest.param((), ("a@x.test", "b+ci-8@x.test", "c+ci-9@x.test"), "ci-8", id="the first tag"),
+        pytest.param((), ("a+b+c@x.test",), "b+c", id="a tag begins behind the first plus"),
+        pytest.param((), ('"a+b c"@x.test',), "b c", id="a quoted local part"),
+        pytest.param((), ("a@x+y.test",), None, id="a domain has no tag"),
+        pytest.param((), ("a+@x.test",), None, id="an empty tag"),
+        pytest.param((("X-Run-Id", ""),), ("a+ci-8@x.test",), "ci-8", id="an empty header"),
+        pytest.param((("X-Run-Id", "x" * 128),), (), "x" * 128, id="just short enough"),
+        pytest.param((("X-Run-Id", "x" * 129),), ("a+ci-8@x.test",), "ci-8", id="too long"),
+        pytest.param((("X-Run-Id", "a\x1bb"),), (), None, id="not printable"),
+        pytest.param((), ("postmaster",), None, id="no domain"),
+    ],
+)
+def test_run(fields: tuple[tuple[str, str], ...], recipients: tuple[str, ...], run: str | None) -> None:
+    """A message belongs to the run of its X-Run-Id, else of the first recipient with a tag."""
+    assert run_of(fields, recipients) == run

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from smtpd_anontls.domain.events import EventDraft, EventId
+from smtpd_anontls.domain.faults import Kind, Point, Suffered
 from smtpd_anontls.domain.records import (
     Attempt,
     ClientHello,
@@ -53,6 +54,7 @@ SESSION = SessionRecord(
     ),
     groups=("ExchangeServers",),
     permissions=("SMTPSubmit",),
+    faults=(Suffered(0, Point.MAIL, Kind.DROP, "drop of the connection (FIN)"),),
 )
 
 
@@ -111,6 +113,7 @@ def test_a_session_is_shown_whole() -> None:
         ],
         "groups": ["ExchangeServers"],
         "permissions": ["SMTPSubmit"],
+        "faults": [{"fault": 0, "at": "mail", "kind": "drop", "detail": "drop of the connection (FIN)"}],
     }
 
 

@@ -1,0 +1,70 @@
+"""Which connector really listens where: the configuration's bindings, and the ports that the system gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from smtpd_anontls.domain.matching import Bound
+from smtpd_anontls.smtp.listener import ListenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from smtpd_anontls.domain.connectors import Server
+    from smtpd_anontls.domain.endpoints import Binding
+    from smtpd_anontls.smtp.listener import Listener
+
+    OnFailure = Callable[[ListenError], None] | None
+    # A connector's binding to port 0, by server and connector.
+    Place = tuple[str, str, Binding]
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """The connectors with the bindings under which they listen."""
+
+    bound: tuple[Bound, ...] = ()
+    # The real binding of each binding to port 0, which the connector keeps.
+    given: Mapping[Place, Binding] = field(default_factory=dict)
+
+    def address(self, connector: str, server: str | None = None) -> tuple[str, int]:
+        """Return host and port on which *connector* listens; KeyError where it does not."""
+        for each in self.bound:
+            if each.connector.name == connector and server in {None, each.server.name}:
+                return str(each.binding.address), each.binding.port
+        raise KeyError(f"no connector {connector!r} listens")
+
+
+async def bind(
+    listener: Listener, servers: Sequence[Server], before: Bindings, *, on_failure: OnFailure = None
+) -> Bindings:
+    """Listen on the bindings of all enabled connectors, keeping the sockets that stay.
+
+    Where one cannot be listened on, *on_failure* is told; without it ListenError is raised.
+    """
+    wanted = [(s, c, b) for s in servers for c in s.connectors if c.enabled for b in c.bindings]
+    places = [(s.name, c.name, b) for s, c, b in wanted if not b.port]
+    given = {place: before.given[place] for place in places if place in before.given}
+    fixed = [binding for _, _, binding in wanted if binding.port]
+    listening = await listener.listen([*fixed, *given.values()], on_failure=on_failure)
+    for place in places:
+        # Port 0 gives each connector a port of its own.
+        if place not in given and (opened := await _open(listener, place[2], on_failure)) is not None:
+            given[place] = opened
+    bound = []
+    for server, connector, binding in wanted:
+        real = binding if binding.port else given.get((server.name, connector.name, binding))
+        if real is not None and (real in listening or not binding.port):
+            bound.append(Bound(server, connector, real))
+    return Bindings(tuple(bound), given)
+
+
+async def _open(listener: Listener, binding: Binding, on_failure: OnFailure) -> Binding | None:
+    try:
+        return await listener.open(binding)
+    except ListenError as error:
+        if on_failure is None:
+            raise
+        on_failure(error)
+        return None

@@ -1,0 +1,226 @@
+"""The page on the current loop, beside a receiver: uvicorn, without its hold on signals and without patience.
+
+uvicorn waits for ever for a head that does not come and for a reader that does not read; a
+connection here has a time for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from smtpd_anontls.domain.endpoints import Binding, parse_address
+from smtpd_anontls.web.access import Access
+from smtpd_anontls.web.app import make_app
+from smtpd_anontls.web.feed import Feed
+from smtpd_anontls.web.patience import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from smtpd_anontls.receiver import Receiver
+
+LARGEST_HEAD = 32 * 1024
+_CONNECTIONS = 256
+_BACKLOG = 128
+_IPV6 = 6
+
+
+class PageError(Exception):
+    """The page cannot be opened; one sentence says why."""
+
+
+class Page:
+    """The page of *receiver* while the block runs: ``async with Page(receiver) as page``.
+
+    Nothing is opened where ``web.bind`` is null.
+    """
+
+    def __init__(self, receiver: Receiver, *, patience: Patience = Patience()) -> None:  # noqa: B008 - frozen
+        self._receiver = receiver
+        self._patience = patience
+        self._settings = receiver.settings.web
+        self.feed = Feed(patience.heartbeat)
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.binding: Binding | None = None  # Where it really listens.
+
+    @property
+    def url(self) -> str | None:
+        """Where the page is, for a person; None: there is none."""
+        return None if self.binding is None else f"http://{self.binding}/"
+
+    async def __aenter__(self) -> Self:
+        """Listen; PageError, AccessError say in one sentence why that cannot be."""
+        bind, auth = self._settings.bind, self._settings.auth
+        if bind is None:
+            return self
+        access = None if auth is None else Access.read(auth, os.environ)
+        app = make_app(
+            self._receiver, self._settings, access=access, feed=self.feed, body_timeout=self._patience.body
+        )
+        listening = _socket(bind)
+        address, port = listening.getsockname()[:2]
+        self._server = _Server(_configuration(app, self._patience))
+        self._serving = asyncio.create_task(self._server.serve([listening]))
+        began = asyncio.create_task(self._server.listens.wait())
+        await asyncio.wait([began, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        began.cancel()
+        self.binding = Binding(parse_address(address), port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return 0 if self._server is None else len(self._server.server_state.connections)
+
+    async def close(self) -> None:
+        """End the streams, let answers finish, and close."""
+        if self._server is None or self._serving is None:
+            return
+        self.feed.close()
+        self._server.should_exit = True
+        await self._serving
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to whoever runs it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listens.set()
+
+
+class _Config(uvicorn.Config):
+    """A configuration with our patience, which uvicorn hands to each connection."""
+
+    patience = Patience()
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed where its peer neither speaks nor reads."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
+        super().connection_made(transport)
+        assert isinstance(self.config, _Config)
+        patience = self.config.patience
+        # Not close(), which would wait for the reader.
+        self._head = _Timer(self.loop, patience.head, transport.abort)
+        self._stall = _Timer(self.loop, patience.stall, transport.abort)
+        self._head.start()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # There is no cycle before the first request.
+        if not getattr(self.cycle, "response_complete", True):
+            self._head.stop()
+        else:
+            self._head.start()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stall.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._head.stop()
+        self._stall.stop()
+
+
+class _Timer:
+    """Calls *late* so many seconds after a start that no stop follows."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, late: Callable[[], None]) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._late = late
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._late)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+def _configuration(app: Any, patience: Patience) -> _Config:
+    configuration = _Config(
+        app,
+        http=_Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Nobody in front of us is trusted to say who asks.
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=patience.keep_alive,
+        timeout_graceful_shutdown=patience.stop,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+    )
+    configuration.patience = patience
+    return configuration
+
+
+def _socket(bind: Binding) -> socket.socket:
+    family = socket.AF_INET6 if bind.address.version == _IPV6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((str(bind.address), bind.port))
+        # Here already, since two sockets that only bind can share a port.
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError as error:
+        listening.close()
+        raise PageError(f"web.bind: {bind}: {_explain(error)}") from error
+    return listening
+
+
+def _explain(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use; stop the program that has it, choose another port, or write null"
+        case errno.EACCES | errno.EPERM:
+            return "no right to listen on this port; choose one above 1023"
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            return "this machine has no such address; choose one of its own, or write null"
+        case _:
+            return f"cannot listen ({error.strerror})"
