@@ -11,6 +11,7 @@ import binascii
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
+from smtpd_anontls.domain.account_names import AccountName
 from smtpd_anontls.domain.authentication import (
     DIRECT_TRUST,
     Authenticated,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.protocol.replies import Reply
 
+_KERBEROS = frozenset({Mechanism.GSSAPI, Mechanism.EXCHANGEAUTH})
 _CANCEL = b"*"
 # RFC 4954 section 4: how an initial response of no octets is written.
 _EMPTY = "="
@@ -186,7 +188,11 @@ class LogonSession(MailSession):
         return replies.AUTHENTICATED
 
     async def _failed(self, verb: str, mechanism: Mechanism, failed: Failed, reply: Reply) -> Reply:
-        self._attempted(Attempt(verb, mechanism.value, failed.identity, failed.reason.value, failed.detail))
+        identity = failed.identity
+        if identity is not None and mechanism in _KERBEROS:
+            # As of one that succeeds: the account, not the principal.
+            identity = str(AccountName.of_principal(identity))
+        self._attempted(Attempt(verb, mechanism.value, identity, failed.reason.value, failed.detail))
         self.transcript.note(f"{verb} {mechanism} failed: {failed.detail}")
         if failed.reason is FailureReason.CANCELLED:
             return reply
@@ -198,8 +204,8 @@ class LogonSession(MailSession):
             )
         )
         self.transcript.information("", f"Inbound AUTH {mechanism} failed because of {failed.error}")
-        if failed.identity:
-            self.transcript.information("", f"User Name: {failed.identity}")
+        if identity:
+            self.transcript.information("", f"User Name: {identity}")
         self._logon_failures += 1
         most = connector.max_logon_failures
         # "0: the connection is never closed because of logon failures" (Set-ReceiveConnector).
@@ -209,6 +215,7 @@ class LogonSession(MailSession):
         if connector.auth_tarpit_interval:
             self.transcript.tarpit(connector.auth_tarpit_interval, reply)
             await self.pause(connector.auth_tarpit_interval)
+            self.held = reply
         return reply
 
     def _attempted(self, attempt: Attempt) -> None:

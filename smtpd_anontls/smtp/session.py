@@ -65,6 +65,7 @@ class WireSession(Stream):
         self.faults: SessionFaults | None = None
         self.suffered: list[Suffered] = []
         self.injected: Reply | None = None  # The reply of a fault, which nothing holds back or counts.
+        self.held: Reply | None = None  # A reply that has been held back.
         self.is_mute = False  # Whatever happens, nothing more is said: a fault has the connection.
         self._refused: Refusal | None = None
         self._outcome: tuple[Outcome, str] | None = None
@@ -222,7 +223,14 @@ class WireSession(Stream):
                     ends=True,
                 )
                 reply = replies.TOO_MANY_ERRORS
-        if reply.code >= _PERMANENT and connector.tarpit_interval and self.is_anonymous():
+        held, self.held = self.held, None
+        # AuthTarpitInterval has held a failed logon back already.
+        if (
+            reply.code >= _PERMANENT
+            and connector.tarpit_interval
+            and reply is not held
+            and self.is_anonymous()
+        ):
             self.transcript.tarpit(connector.tarpit_interval, reply)
             await self.pause(connector.tarpit_interval)
         self.reply(reply)

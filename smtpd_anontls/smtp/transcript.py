@@ -58,17 +58,19 @@ class Transcript:
         What stands behind AUTH or X-EXPS is never kept, whether the verb was taken or refused;
         nor is a line behind it that is no command, since it may be its continuation.
         """
-        verb, _, rest = line.strip().partition(b" ")
+        # A tab makes a command unknown, and what stands behind it is a secret all the same.
+        verb, *words = line.split(maxsplit=1) or [b""]
+        rest = words[0] if words else b""
         name = verb.upper()
         self._says_hello = name == b"EHLO"
         if name in _AUTHENTICATION:
             self._authenticating = True
-            mechanism, _, token = rest.strip().partition(b" ")
-            shown = verb[:MAX_LINE_OCTETS]
+            mechanism, *token = rest.split(maxsplit=1) or [b""]
+            shown = verb
             if mechanism.upper() in _MECHANISMS:
                 # Only a word that is a mechanism's name is no secret.
                 shown += b" " + mechanism
-                rest = token
+                rest = token[0] if token else b""
             line = shown + (b" " + MASK.encode() if rest else b"")
         elif self._authenticating and not known_verb:
             line = MASK.encode()

@@ -89,6 +89,24 @@ async def test_a_reply_is_held_back_from_an_anonymous_peer(lab: Lab) -> None:
     assert rows == ["held back for 0.5 s: 500 5.3.3 Unrecognized command"]
 
 
+async def test_a_failed_logon_is_held_back_once(lab: Lab) -> None:
+    """AuthTarpitInterval takes the place of TarpitInterval for the reply to a failed logon."""
+    slow = {"auth_mechanism": "BasicAuth", "tarpit_interval": 0.1, "auth_tarpit_interval": 0.2}
+    async with (
+        lab.receiver(connector=slow, users={"alice": "right"}) as receiver,
+        await greeted(receiver) as peer,
+    ):
+        assert (await peer.ask("AUTH LOGIN YWxpY2U=")) == ["334 UGFzc3dvcmQ6"]
+        assert (await peer.ask("d3Jvbmc=")) == ["535 5.7.3 Authentication unsuccessful"]
+        assert (await peer.ask("FOO")) == ["500 5.3.3 Unrecognized command"]
+
+    rows = [row["text"] for row in lab.session()["transcript"] if row["text"].startswith("held back")]
+    assert rows == [
+        "held back for 0.2 s: 535 5.7.3 Authentication unsuccessful",
+        "held back for 0.1 s: 500 5.3.3 Unrecognized command",
+    ]
+
+
 async def test_who_leaves_while_a_reply_is_held_back_holds_nothing(lab: Lab) -> None:
     """A peer that goes away within its tarpit ends the session at once."""
     async with lab.receiver(connector={"tarpit_interval": 300}) as receiver:
