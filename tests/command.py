@@ -199,6 +199,7 @@ def on_free_ports(folder: Path, name: str) -> Path:
     """Copy a shipped configuration into *folder*, with free ports instead of its own, and return its path."""
     text = (ROOT / "config" / name).read_text()
     text = re.sub(r"127\.0\.0\.1:2(525|6\d\d)\b", "127.0.0.1:0", text).replace("[::1]:2525", "[::1]:0")
+    text = text.replace("127.0.0.1:8025", "127.0.0.1:0")
     config = folder / "config" / name
     config.parent.mkdir(exist_ok=True)
     config.write_text(text)

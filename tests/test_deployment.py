@@ -158,6 +158,7 @@ def test_the_commands_of_the_image_work(tmp_path: Path) -> None:
     environment["PATH"] = environment["PATH"].replace("$PATH", os.environ["PATH"])
     # Any port will do here; the image's own is nobody else's only inside a container.
     environment["SMTPD_ANONTLS__SERVERS__0__CONNECTORS__0__BINDINGS"] = "127.0.0.1:0"
+    environment["SMTPD_ANONTLS__WEB__BIND"] = "127.0.0.1:0"
 
     with serving([*one("ENTRYPOINT").words, *one("CMD").words], tmp_path, environment) as (running, target):
         check = [word.replace("127.0.0.1:2525", target) for word in health_check()]
@@ -301,6 +302,7 @@ def test_receiver_does_nothing_that_unit_and_container_forbid(tmp_path: Path) ->
         "PYTHONDONTWRITEBYTECODE": "1",
         "XDG_STATE_HOME": str(state),
         "SMTPD_ANONTLS__SERVERS__0__CONNECTORS__0__BINDINGS": "127.0.0.1:0",
+        "SMTPD_ANONTLS__WEB__BIND": "127.0.0.1:0",
     }
     mail = ["swaks", "--from", "a@example.test", "--to", "b@contoso.test"]
     program = shlex.join([sys.executable, "-m", "smtpd_anontls"])

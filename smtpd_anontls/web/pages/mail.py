@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Lines times nested boundaries that the parser may have to compare: about two seconds of work.
-_COMPARISONS = 4_000_000
+_COMPARISONS = 2_000_000
 MAX_PARTS = 500
 # A delimiter line begins with two hyphens; so many of them may make a part each.
 _MAX_DELIMITERS = 4 * MAX_PARTS
