@@ -41,7 +41,7 @@ class Initiator:
             store["client_keytab"] = f"FILE:{keytab}"
         self._context = gssapi.SecurityContext(
             name=gssapi.Name(f"SMTPSVC@{host}", gssapi.NameType.hostbased_service),
-            creds=gssapi.Credentials(usage="initiate", store=store, mechs=[mechanism]),  # type: ignore[arg-type]
+            creds=gssapi.Credentials(usage="initiate", store=store, mechs=[mechanism]),
             mech=mechanism,
             flags=sum(map(int, wanted)),
             channel_bindings=None if binding is None else ChannelBindings(application_data=binding),
@@ -68,7 +68,8 @@ class Initiator:
 
     def protect(self, message: bytes) -> bytes:
         """Return a token that carries *message*."""
-        return self._context.wrap(message, encrypt=False).message
+        wrapped: bytes = self._context.wrap(message, encrypt=False).message
+        return wrapped
 
 
 async def converse(exchange: TokenExchange, initiator: Initiator) -> Step:

@@ -120,7 +120,8 @@ class Acceptor:
     def wrap(self, message: bytes) -> bytes:
         """Return *message*, protected but not encrypted, for the context that is established."""
         assert self._whole is not None
-        return self._whole.wrap(message, encrypt=False).message
+        wrapped: bytes = self._whole.wrap(message, encrypt=False).message
+        return wrapped
 
     def unwrap(self, token: bytes) -> bytes:
         """Return the message that the client protected."""
@@ -128,10 +129,11 @@ class Acceptor:
 
         assert self._whole is not None
         try:
-            return self._whole.unwrap(token).message
+            message: bytes = self._whole.unwrap(token).message
         except gssapi.raw.GSSError as error:
             detail = f"the client's choice of a security layer cannot be read ({library_sentence(error)})"
             raise RefusedError(FailureReason.MALFORMED, detail) from None
+        return message
 
     def _accept(self, token: bytes) -> AcceptSecContextResult:
         if (missing := missing_library()) is not None:

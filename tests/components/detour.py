@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.limits import Struck
-    from smtpd_anontls.domain.records import MessageRecord, SessionRecord
+    from smtpd_anontls.domain.records import MessageRecord, SessionRecord, TlsVerb
+    from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.receiver import Receiver
-    from smtpd_anontls.smtp.ports import Arrival, Refusal, SessionLog, Welcome
+    from smtpd_anontls.smtp.ports import Arrival, Refusal, ServerContext, SessionLog, Unavailable, Welcome
 
 
 class Detour:
@@ -65,6 +67,12 @@ class Detour:
             raise self.fails_to_welcome
         host, port = self._receiver.address(CONNECTOR)
         return await self._receiver.welcome(replace(arrival, local=(parse_address(host), port)))
+
+    async def another_context(
+        self, welcome: Welcome, verb: TlsVerb, thumbprint: str | None, policy: TlsPolicy
+    ) -> tuple[Certificate, ServerContext] | Unavailable:
+        """Return another certificate and its context."""
+        return await self._receiver.another_context(welcome, verb, thumbprint, policy)
 
     def departed(self, arrival: Arrival, welcome: Welcome) -> None:
         """Count a session no longer."""
