@@ -12,7 +12,6 @@ from fastapi.responses import RedirectResponse, Response
 
 from smtpd_anontls.domain.faults import Kind, Point
 from smtpd_anontls.settings.document import ConfigError
-from smtpd_anontls.web.pages.commands import Suggestions
 from smtpd_anontls.web.pages.lists import Choice, Field, connectors, number
 from smtpd_anontls.web.problems import UNPROCESSABLE
 
@@ -69,9 +68,9 @@ class FaultPages:
         router.add_api_route(_PATH, self.add, methods=["POST"], response_model=None)
         router.add_api_route(f"{_PATH}/delete", self.delete, methods=["POST"], response_model=None)
 
-    async def show(self) -> Response:
+    async def show(self, request: Request) -> Response:
         """Show the faults that are wanted."""
-        return self._page({})
+        return self._page(request, {})
 
     async def add(self, request: Request) -> Response:
         """Want one more fault in sessions that begin from now on."""
@@ -79,16 +78,16 @@ class FaultPages:
         try:
             given = dict(parse_qsl(text, max_num_fields=20))
         except ValueError as mistake:
-            return self._page({}, [str(mistake)])
+            return self._page(request, {}, [str(mistake)])
         known = {field.name for field in self._fields({})}
         given = {name: value.strip() for name, value in given.items() if name in known and value.strip()}
         wanted = [each.fault for each in self._receiver.faults.faults]
         if len(wanted) >= _MOST:
-            return self._page(given, [f"there are {_MOST} faults already"])
+            return self._page(request, given, [f"there are {_MOST} faults already"])
         try:
             self._receiver.put_faults([*wanted, _typed(given)])
         except ConfigError as mistake:
-            return self._page(given, mistake.lines)
+            return self._page(request, given, mistake.lines)
         return RedirectResponse(_PATH, HTTPStatus.SEE_OTHER)
 
     async def delete(self) -> Response:
@@ -96,7 +95,9 @@ class FaultPages:
         self._receiver.delete_faults()
         return RedirectResponse(_PATH, HTTPStatus.SEE_OTHER)
 
-    def _page(self, given: dict[str, str], mistakes: list[str] | tuple[str, ...] = ()) -> Response:
+    def _page(
+        self, request: Request, given: dict[str, str], mistakes: list[str] | tuple[str, ...] = ()
+    ) -> Response:
         return self._renderer.page(
             "faults.html",
             status=UNPROCESSABLE if mistakes else HTTPStatus.OK,
@@ -104,7 +105,8 @@ class FaultPages:
             fields=self._fields(given),
             # The place in the list means nothing to who fills a form.
             mistakes=[line.rpartition("]")[2].lstrip(".: ") or line for line in mistakes],
-            suggestions=Suggestions.of(self._receiver),
+            # The door has looked at the Host header.
+            url=str(request.base_url),
         )
 
     def _fields(self, given: dict[str, str]) -> tuple[Field, ...]:

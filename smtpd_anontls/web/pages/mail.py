@@ -22,7 +22,7 @@ from smtpd_anontls.protocol.headers import decoded_subject
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Lines times nested boundaries that the parser may have to compare: about two seconds of work.
+# Lines times nested boundaries that the parser may have to compare: a few seconds of work at most.
 _COMPARISONS = 2_000_000
 MAX_PARTS = 500
 # A delimiter line begins with two hyphens; so many of them may make a part each.
@@ -30,6 +30,7 @@ _MAX_DELIMITERS = 4 * MAX_PARTS
 # Characters of a text that a page shows, and octets of HTML.
 MAX_TEXT = 200_000
 MAX_HTML = 2_000_000
+# Multiparts in each other; a message that goes deeper is shown as one text.
 MAX_DEPTH = 200
 _LONGEST_HEADER = 4_000
 _LONGEST_NAME = 200
@@ -153,7 +154,7 @@ def _parts(root: Message, notes: list[str]) -> Iterator[Part]:
         if part.get_content_maintype() == "multipart" and isinstance(payload, list):
             if depth == MAX_DEPTH:
                 raise ValueError("nested too deep")
-            waiting.extend((child, depth + 1) for child in reversed(payload))
+            waiting.extend((child, depth + 1) for child in reversed(payload) if isinstance(child, Message))
             continue
         if number == MAX_PARTS:
             notes.append(f"Only its first {MAX_PARTS} parts are shown.")
