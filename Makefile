@@ -2,6 +2,8 @@
 # make gallery    the same with a server for each outcome
 # make check      the everyday check: lint, types, layers, fast tests (under two minutes)
 # make test       everything: lint, types, layers, all tests
+# make fuzz       more than ten million inputs for the parsers, and sessions against their model for longer
+# make soak       serve for ten minutes (MINUTES=n) with faults injected: nothing lost, nothing grown
 # make reference  write the references of the configuration and the commands in README.md anew
 #
 # PYTHON names the Python of the virtual environment; without it the first of 3.11 to 3.13 is taken.
@@ -10,7 +12,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run gallery test check lint fast-tests all-tests packages reference format clean
+.PHONY: run gallery test check lint fast-tests all-tests fuzz soak packages reference format clean
 
 run: $(VENV)/.run
 	$(BIN)/smtpd-anontls serve --config config/receive.yaml
@@ -41,6 +43,13 @@ all-tests: $(VENV)/.dev
 	$(BIN)/coverage report --include='smtpd_anontls/domain/*,smtpd_anontls/protocol/*,smtpd_anontls/selection/*' \
 	    --skip-covered --fail-under=100
 
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz all
+	SESSION_MACHINE_EXAMPLES=500 $(BIN)/pytest tests/components/test_session_machine.py
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
+
 packages:
 	./.ci/packages $(PYTHON)
 
@@ -65,3 +74,7 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable '.[dev,fuzz]'
+	@touch $@ $(VENV)/.dev $(VENV)/.run

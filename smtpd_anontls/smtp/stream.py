@@ -37,6 +37,8 @@ LONGEST_COMMAND = 2_048
 LONGEST_COMMAND_WITH_LONG_ADDRESSES = 8_000
 # Replies that are waiting for the rest of a pipeline; more are sent at once.
 _HELD_BACK = 16 * 1024
+# Lines that are read before the other sessions have their turn: some milliseconds' worth.
+_IN_A_ROW = 16
 # Seconds that a peer has to take our last words before its socket is closed anyway.
 _LINGER = 5.0
 # How many pieces a second replies leave in where they are held to a rate.
@@ -66,6 +68,7 @@ class Stream(SMTP):
         self._opening: bytearray | None = bytearray()  # None: it is known to be SMTP.
         self._out: list[bytes] = []
         self._held_back = 0
+        self._lines = 0
         self._sink: Callable[[bytes], None] | None = None
         self._body_done: asyncio.Future[None] | None = None
         self._pausing: asyncio.Future[None] | None = None
@@ -141,6 +144,10 @@ class Stream(SMTP):
         """Return the next line with its line end; None for one over *limit*, which is skipped."""
         if self._held_back > _HELD_BACK or b"\n" not in self._reader._buffer:
             await self.flush()
+        self._lines += 1
+        if not self._lines % _IN_A_ROW:
+            # Nothing is waited for while lines are here already, and one flight may have thousands of them.
+            await asyncio.sleep(0)
         self._idle = True
         try:
             with self._patience.peers_turn():
