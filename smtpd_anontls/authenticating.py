@@ -1,4 +1,7 @@
-"""Who a sender is: the one place that hands users, keytabs and the directory to an authentication."""
+"""Who a sender is: the one place that hands users, keytabs and the directory to an authentication.
+
+What needs pyspnego is loaded for a receiver that runs; the other commands do without.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.authentication.credentials import NoUsers, UserFile
 from smtpd_anontls.authentication.gssapi import GssapiExchange, missing_library
 from smtpd_anontls.authentication.identities import identify
-from smtpd_anontls.authentication.login import LoginExchange
-from smtpd_anontls.authentication.ntlm import NtlmExchange, target_names
 from smtpd_anontls.authentication.observe import ObserveExchange
 from smtpd_anontls.directory.file import FileDirectory
 from smtpd_anontls.domain.account_names import AccountName
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from smtpd_anontls.authentication.credentials import Users
+    from smtpd_anontls.authentication.credentials import Found, Users
     from smtpd_anontls.directory.active_directory import ActiveDirectory
     from smtpd_anontls.domain.authentication import Authenticated, TokenExchange
     from smtpd_anontls.domain.certificate import Certificate
@@ -32,12 +32,34 @@ if TYPE_CHECKING:
     from smtpd_anontls.settings.values import AuthenticationSettings, Settings
 
 
+class _Users:
+    """The user file, or its absence; read when somebody is looked for."""
+
+    def __init__(self, path: Path | None, on_warning: Callable[[str], None]) -> None:
+        self._path = path
+        self._on_warning = on_warning
+        self._users: Users | None = None
+
+    async def find(self, asked: AccountName) -> Found:
+        """Look *asked* up."""
+        return await self.load().find(asked)
+
+    def load(self) -> Users:
+        from smtpd_anontls.authentication.credentials import NoUsers, UserFile  # noqa: PLC0415 - see the module
+
+        if self._users is None:
+            self._users = (
+                NoUsers() if self._path is None else UserFile(self._path, on_warning=self._on_warning)
+            )
+        return self._users
+
+
 @dataclass(frozen=True, slots=True)
 class Authentication:
     """The users and the rules of one configuration; a session asks for its own part of it."""
 
     settings: AuthenticationSettings
-    users: Users
+    users: _Users
     keytabs: dict[str, Path]  # By the name of the server; empty where nobody could read them.
     directory: FileDirectory | ActiveDirectory
 
@@ -51,12 +73,18 @@ class Authentication:
     ) -> Authentication:
         """Return what *settings* describe; a keytab that only an extra could read is one warning."""
         rules = settings.authentication
-        users = NoUsers() if rules.credentials is None else UserFile(rules.credentials, on_warning=on_warning)
+        users = _Users(rules.credentials, on_warning)
         keytabs = {each.server.name: each.keytab for each in settings.servers if each.keytab is not None}
         if keytabs and (missing := missing_library()) is not None:
             on_warning(f"{settings.text_name}: GSSAPI is not offered, though a keytab is set: {missing}")
             keytabs = {}
         return cls(rules, users, keytabs, directory)
+
+    def load(self) -> None:
+        """Load what a logon needs, so that the first one waits for nothing."""
+        from smtpd_anontls.authentication import login, ntlm  # noqa: F401, PLC0415 - see the module
+
+        self.users.load()
 
     def at(self, server: Server, connector: ReceiveConnector) -> Logons:
         """Return what a session of *connector* needs."""
@@ -89,8 +117,15 @@ class Logons:
         policy = self._connector.extended_protection_policy
         match mechanism:
             case Mechanism.LOGIN:
+                from smtpd_anontls.authentication.login import LoginExchange  # noqa: PLC0415 - see the module
+
                 return LoginExchange(self._all.users)
             case Mechanism.NTLM:
+                from smtpd_anontls.authentication.ntlm import (  # noqa: PLC0415 - see the module
+                    NtlmExchange,
+                    target_names,
+                )
+
                 return NtlmExchange(
                     self._all.users,
                     ntlmv1=self._all.settings.ntlmv1,

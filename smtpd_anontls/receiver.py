@@ -133,6 +133,7 @@ class Receiver:
             refuse_useless_ciphers(settings)
             await provision(settings, now=self.now(), on_made=self._on_made)
             await asyncio.to_thread(self.surroundings.load, servers)
+            await asyncio.to_thread(self.surroundings.authentication.load)
             await self.journal.open()
             opened.push_async_callback(self.journal.close)
             await asyncio.to_thread(self._announcer.event_log.open)
@@ -330,7 +331,7 @@ class Receiver:
 
     def report_fault(self, session_id: str, error: BaseException) -> None:
         """Log a fault of our own with its traceback; the operator needs it, the peer never sees it."""
-        log.error("session %s: internal error", session_id, exc_info=error)
+        log.error("session %s: internal error", session_id, exc_info=error, extra={"session_id": session_id})
 
     # -- configuration that changes while it runs
 

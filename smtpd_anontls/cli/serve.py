@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import shlex
 import signal
 import sys
@@ -15,18 +13,18 @@ import click
 
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
-from smtpd_anontls.cli.groups import Command
-from smtpd_anontls.cli.output import diagnose, say, say_json, say_verbatim
+from smtpd_anontls.cli.groups import Command, OneOf
+from smtpd_anontls.cli.logs import LogFormat, log_record, logging_to_stderr
+from smtpd_anontls.cli.output import say, say_json, say_verbatim
 from smtpd_anontls.cli.selections import overview
 from smtpd_anontls.directory.file import DirectoryError
-from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.eventlog.log import EventLogError
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.protocol_log.log import ProtocolLogError
 from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
-from smtpd_anontls.settings.load import ConfigError
+from smtpd_anontls.settings.load import ConfigError, load_config
 from smtpd_anontls.smtp.listener import ListenError
 
 if TYPE_CHECKING:
@@ -47,31 +45,55 @@ _CANNOT_START = (
 
 
 @click.command(cls=Command, short_help="Run the receiver until SIGINT or SIGTERM.")
+@click.option(
+    "--log-format",
+    type=OneOf(*LogFormat),
+    default=LogFormat.text,
+    show_default=True,
+    help="How stderr looks; json: an object a line, also for each event and each session that ends.",
+)
 @common_options
-def serve(common: Common) -> None:
+def serve(common: Common, log_format: str) -> None:
     """Run the receiver until SIGINT or SIGTERM; SIGHUP reads the configuration again.
 
     A change of the configuration, the directory or the store needs no signal: the next session sees
     it.  With --json, one object on stdout says where it listens, and where the page is, once it does.
     """
-    loaded = common.load(findings_stop=True)
-    _set_up_logging()
+    form = LogFormat(log_format)
+    with logging_to_stderr(form):
+        try:
+            _run(common, form)
+        except CommandError as error:
+            for line in error.message.split("\n"):
+                form.fail(line)
+            raise click.exceptions.Exit(error.exit_code) from error
+
+
+def _run(common: Common, form: LogFormat) -> None:
     try:
-        asyncio.run(_serve(common, loaded))
+        loaded = load_config(common.config, overrides=common.overrides)
+        for warning in loaded.warnings:
+            form.warn(warning)
+        if loaded.findings:
+            raise CommandError("\n".join(each.line for each in loaded.findings), ExitCode.BAD_USAGE)
+        asyncio.run(_serve(common, loaded, form))
     except ConfigError as error:
         raise CommandError("\n".join(error.lines), ExitCode.BAD_USAGE) from error
     except _CANNOT_START as error:
         raise CommandError(str(error), ExitCode.UNREACHABLE) from error
 
 
-async def _serve(common: Common, loaded: Loaded) -> None:
+async def _serve(common: Common, loaded: Loaded, form: LogFormat) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Before the start, which may take seconds to make certificates: no signal ends it half done.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    made = diagnose if common.as_json else say
-    async with Receiver(loaded, on_warning=_warn, on_made=made) as receiver, _page(receiver) as page:
+    made = say if form is LogFormat.text and not common.as_json else form.inform
+    receiver = Receiver(loaded, on_warning=form.warn, on_made=made)
+    if form is LogFormat.json:
+        receiver.observe(log_record)
+    async with receiver, _page(receiver) as page:
         running: set[asyncio.Task[None]] = set()
 
         def reload() -> None:
@@ -86,8 +108,8 @@ async def _serve(common: Common, loaded: Loaded) -> None:
             _introduce(common, receiver, page)
         sys.stdout.flush()
         await stop.wait()
-        diagnose("stopping: open transactions get to finish")
-    diagnose("stopped")
+        form.inform("stopping: open transactions get to finish")
+    form.inform("stopped")
 
 
 @asynccontextmanager
@@ -108,10 +130,6 @@ async def _page(receiver: Receiver) -> AsyncIterator[str | None]:
         except PageError as error:
             raise CommandError(str(error), ExitCode.UNREACHABLE) from error
         yield page.url
-
-
-def _warn(text: str) -> None:
-    diagnose(f"warning: {text}")
 
 
 def _as_json(receiver: Receiver) -> dict[str, object]:
@@ -164,30 +182,3 @@ def _suggest(common: Common, receiver: Receiver) -> None:
     for command in ("session list", "message list", "event list"):
         say_verbatim(f"  {common.invocation(command)}")
     say("Ctrl-C stops it.")
-
-
-class _OneLine(logging.Formatter):
-    """Time, level and a message without control characters; a traceback only for our own faults."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line = f"{self.formatTime(record, '%H:%M:%S')} {printable(record.getMessage())}"
-        if record.exc_info:
-            line += f"\n{self.formatException(record.exc_info)}"
-        return line
-
-
-def _set_up_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine())
-    log = logging.getLogger("smtpd_anontls")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    # aiosmtpd writes a line for each session that says less than ours; asyncio complains of peers
-    # that leave in the middle of TLS, which the record says better.
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    # What it knows of a request that it cannot read, its client knows better.
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-    with contextlib.suppress(AttributeError, ValueError):
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

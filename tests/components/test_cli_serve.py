@@ -270,7 +270,7 @@ def test_for_programs_it_says_where_it_listens(lab: Lab) -> None:
 def test_without_a_connector_that_listens_it_says_so(lab: Lab) -> None:
     """It serves all the same: a change of the configuration may enable one."""
     with serving(lab.write(connector={"enabled": False})) as receiver:
-        assert receiver.started == {"listening": [], "selections": []}
+        assert {**receiver.started, "page": None} == {"listening": [], "selections": [], "page": None}
 
 
 # -- how it ends

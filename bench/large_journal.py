@@ -1,0 +1,166 @@
+"""How long the API and the pages take to answer over a large journal.
+
+    python -m bench.large_journal [--messages 1000000] [--rounds 21]
+
+Makes the journal in a folder for temporary files (about 2 GB for a million messages of 1 KB), opens a
+receiver with its page on it, on loopback, and asks each path in turn, round after round.  Prints the
+median and the worst answer of each path in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from smtpd_anontls import Receiver, load_config
+from smtpd_anontls.domain.records import MessageRecord, Outcome, SessionRecord
+from smtpd_anontls.journal.sqlite import SqliteFile
+from smtpd_anontls.journal.statements import add_messages, add_sessions
+from smtpd_anontls.protocol.headers import parse_header_section
+from smtpd_anontls.web.page import Page
+
+GROUP = 2000
+IN_A_SESSION = 10
+CONFIG = """
+servers:
+  - name: MBX1
+    fqdn: mbx1.contoso.test
+    certificate_store: certs
+    default_certificate: true
+    connectors:
+      - {{name: Default Frontend MBX1, bindings: ["127.0.0.1:0"], auth_mechanism: [Tls, ExchangeServer], permission_groups: [AnonymousUsers]}}
+directory: {{path: directory.yaml}}
+event_log: {{format: jsonl, path: application.jsonl}}
+protocol_log: {{path: null}}
+capture: {{url: "sqlite:///capture.db", retention: null}}
+web: {{bind: "127.0.0.1:0"}}
+"""
+
+
+def message(number: int, when: datetime) -> MessageRecord:
+    """Return a message of about 1 KB, with addresses and a subject of its own."""
+    raw = (
+        f"Message-ID: <{number}@edge.test>\r\nSubject: report {number}\r\nX-Batch: {number % 1000}\r\n\r\n"
+        + "The quick brown fox jumps over the lazy dog.\r\n" * 20
+    ).encode()
+    return MessageRecord(
+        time=when,
+        server="MBX1",
+        connector="Default Frontend MBX1",
+        session_id=f"{number // IN_A_SESSION:016x}",
+        sender=f"s{number % 5000}@sender.test",
+        recipients=(f"r{number % 20_000}@contoso.test",),
+        subject=f"report {number}",
+        message_id=f"<{number}@edge.test>",
+        headers=parse_header_section(raw),
+        raw=raw,
+    )
+
+
+def session(number: int, when: datetime) -> SessionRecord:
+    """Return the session of ten messages."""
+    return SessionRecord(
+        id=f"{number:016x}",
+        started=when,
+        ended=when + timedelta(seconds=1),
+        server="MBX1",
+        connector="Default Frontend MBX1",
+        connector_detail="the only one",
+        local="127.0.0.1:2525",
+        remote=f"127.0.0.1:{number % 60000 + 1024}",
+        tls=None,
+        authenticated_as=None,
+        outcome=Outcome.COMPLETED,
+        outcome_detail="10 messages taken",
+        selections=(),
+        event_ids=(),
+        messages=(),
+        transcript=(),
+    )
+
+
+def fill(path: Path, count: int) -> None:
+    """Make a journal of *count* messages."""
+    file = SqliteFile(f"sqlite:///{path}")
+    file.create()
+    begun = datetime.now(UTC) - timedelta(seconds=count)
+    for first in range(0, count, GROUP):
+        numbers = range(first, min(first + GROUP, count))
+        with file.writing() as connection:
+            add_messages(connection, [message(n, begun + timedelta(seconds=n)) for n in numbers])
+            add_sessions(
+                connection,
+                [
+                    session(n // IN_A_SESSION, begun + timedelta(seconds=n))
+                    for n in numbers
+                    if n % IN_A_SESSION == 0
+                ],
+            )
+    file.close()
+
+
+async def measure(folder: Path, count: int, rounds: int) -> None:
+    """Ask each path *rounds* times, and print the table."""
+    paths = [
+        "/api/v1/messages",
+        f"/api/v1/messages?recipient=r{count % 20_000 // 2}@contoso.test",
+        "/api/v1/messages?recipient=*@contoso.test",
+        f"/api/v1/messages?subject={count // 2}",
+        "/api/v1/messages?header=X-Batch:%207",
+        f"/api/v1/messages/{count // 2}",
+        f"/api/v1/messages/{count // 2}/raw",
+        "/api/v1/sessions",
+        f"/api/v1/sessions/{count // IN_A_SESSION // 2:016x}",
+        "/api/v1/events",
+        "/",
+        "/messages",
+        f"/messages?recipient=r{count % 20_000 // 2}@contoso.test",
+        f"/messages/{count // 2}",
+        f"/sessions/{count // IN_A_SESSION // 2:016x}",
+        "/events",
+    ]
+    took: dict[str, list[float]] = {path: [] for path in paths}
+    async with (
+        Receiver(load_config(folder / "receive.yaml", environ={})) as receiver,
+        Page(receiver) as page,
+        httpx.AsyncClient(base_url=page.url, timeout=120, follow_redirects=True) as client,
+    ):
+        for _ in range(rounds):
+            for path in paths:
+                began = time.perf_counter()
+                answer = await client.get(path)
+                took[path].append((time.perf_counter() - began) * 1000)
+                if answer.status_code != httpx.codes.OK:
+                    raise SystemExit(f"{path}: {answer.status_code}")
+    print(f"{'path':60} {'median ms':>10} {'worst ms':>10}")
+    for path, each in took.items():
+        print(f"{path:60} {statistics.median(each):10.1f} {max(each):10.1f}")
+
+
+def main() -> None:
+    """Fill, and measure."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--messages", type=int, default=1_000_000)
+    options.add_argument("--rounds", type=int, default=21)
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="large-journal-") as name:
+        folder = Path(name)
+        (folder / "receive.yaml").write_text(CONFIG.format(), encoding="utf-8")
+        began = time.perf_counter()
+        fill(folder / "capture.db", given.messages)
+        size = (folder / "capture.db").stat().st_size / 1024**2
+        print(f"{given.messages:,} messages in {time.perf_counter() - began:.0f} s, {size:,.0f} MiB")
+        asyncio.run(measure(folder, given.messages, given.rounds))
+
+
+if __name__ == "__main__":
+    main()
