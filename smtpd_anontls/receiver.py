@@ -367,6 +367,8 @@ class Receiver:
             surroundings = self.surroundings.adapted_to(settings, on_warning=self._warn)
             servers = [each.server for each in settings.servers]
             bindings = await bind(self.listener, servers, self._bindings, on_failure=self._warn_of_binding)
+            if settings.faults != self._live.settings.faults:
+                self._faults.replace(settings.faults)
             self._live.take(change)
             if surroundings.directory is not self.surroundings.directory:
                 self._retire(self.surroundings)

@@ -405,7 +405,7 @@ def test_json_is_json_whatever_is_told_beside_it(lab: Lab) -> None:
     """Warnings go to stderr, so that stdout can be read by a program."""
     (lab.store).mkdir()
     (lab.store / "note.pem").write_text("nothing\n")
-    answer = run("check", "--json", "--config", lab.write(connector={"tarpit_interval": 5}))
+    answer = run("check", "--json", "--config", lab.write(connector={"domain_secure_enabled": True}))
 
     assert json.loads(answer.stdout)["ok"]
     assert [line.partition(":")[0] for line in answer.mistakes] == ["warning", "warning"]

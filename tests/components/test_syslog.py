@@ -398,7 +398,7 @@ def parameters_of(data: str) -> dict[str, str]:
 
 def events_of_every_kind() -> list[EventRecord]:
     """Return an event of each kind, and one with hostile texts."""
-    drafts = [EventDraft(kind.event_id, ("a", "b", "c")[: kind.insert_count]) for kind in CATALOGUE.values()]
+    drafts = [EventDraft(kind.event_id, tuple("abcd"[: kind.insert_count])) for kind in CATALOGUE.values()]
     hostile = event(
         99,
         connector=HOSTILE,
