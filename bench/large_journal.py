@@ -130,7 +130,7 @@ async def measure(folder: Path, count: int, rounds: int) -> None:
     async with (
         Receiver(load_config(folder / "receive.yaml", environ={})) as receiver,
         Page(receiver) as page,
-        httpx.AsyncClient(base_url=page.url, timeout=120, follow_redirects=True) as client,
+        httpx.AsyncClient(base_url=page.url or "", timeout=120, follow_redirects=True) as client,
     ):
         for _ in range(rounds):
             for path in paths:
