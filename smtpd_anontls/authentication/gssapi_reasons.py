@@ -127,7 +127,8 @@ def _text(code: int, *, is_major: bool = False) -> str | None:
     from gssapi.raw import misc  # noqa: PLC0415 - only with the extra
 
     try:
-        message, _, _ = misc._display_status(code, is_major)  # noqa: SLF001 - GSSError has no other access by number
+        shown = misc._display_status(code, is_major)  # noqa: SLF001 - GSSError has no other access by number
     except ValueError:
         return None
+    message: bytes = shown[0]
     return message.decode("utf-8", "backslashreplace")
