@@ -190,6 +190,12 @@ class Slapd:
         """Let it take connections and answer nothing, for a while."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        # One of its threads may answer a moment longer.
+        threads = Path(f"/proc/{self.process.pid}/task")
+        end = time.monotonic() + 20
+        while any("\nState:\tT" not in (each / "status").read_text() for each in threads.iterdir()):
+            assert time.monotonic() < end, "slapd does not stop"
+            time.sleep(0.001)
         try:
             yield
         finally:

@@ -321,7 +321,8 @@ class TestManySessions:
         assert {answer for answer, _ in first} == {A_NAMED}
         assert {answer for answer, _ in second} == {B_NAMED}
         assert proxy.searches < 100
-        assert max(waited for _, waited in first + second) < 2 * proxy.longest + 0.1
+        # A search that hung would take this long; how long two take is a measurement's business.
+        assert max(waited for _, waited in first + second) < GENEROUS
 
     async def test_a_session_that_goes_away(self, steady_slapd: Slapd, directory_of: DirectoryOf) -> None:
         """A session that ends while it waits takes nobody's search with it."""
