@@ -121,7 +121,8 @@ def sockets_for(bindings: Iterable[Binding]) -> set[Binding]:
 
 def _socket(binding: Binding) -> socket.socket:
     family = socket.AF_INET6 if binding.address.version == _IPV6 else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # TCP by name: asyncio sets TCP_NODELAY only then, and a reply would wait for a delayed ACK.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

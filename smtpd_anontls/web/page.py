@@ -199,7 +199,8 @@ def _configuration(app: Any, patience: Patience) -> _Config:
 
 def _socket(bind: Binding) -> socket.socket:
     family = socket.AF_INET6 if bind.address.version == _IPV6 else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # TCP by name: asyncio sets TCP_NODELAY only then, and a body would wait for a delayed ACK.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

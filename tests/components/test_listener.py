@@ -193,6 +193,16 @@ async def test_the_sessions_that_run_are_known(lab: Lab) -> None:
     assert len(ids) == 2
 
 
+async def test_a_reply_does_not_wait_for_an_acknowledgement(lab: Lab) -> None:
+    """A connection has TCP_NODELAY: no reply waits for the peer's delayed ACK of the one before."""
+    async with lab.receiver() as receiver, await greeted(receiver):
+        (session,) = receiver.listener.sessions
+        assert session.transport is not None
+        accepted = session.transport.get_extra_info("socket")
+
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize("patience", [5.0, 0.0])
 async def test_a_connection_that_comes_with_the_shutdown(lab: Lab, patience: float) -> None:
     """A peer that is accepted while the receiver begins to close is told so or cut off; nothing of it stays."""

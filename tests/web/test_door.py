@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -50,6 +51,17 @@ async def test_hosts(lab: Lab, host: str, status: int) -> None:
 
     assert answer.status_code == status
     assert status == 200 or answer.headers["content-type"] == PROBLEM
+
+
+async def test_a_body_does_not_wait_for_an_acknowledgement(lab: Lab) -> None:
+    """A connection has TCP_NODELAY: no body waits for the client's delayed ACK of its header."""
+    async with visiting(lab) as visit:
+        await visit.client.get("/healthz")
+        assert visit.page._server is not None
+        (connection,) = visit.page._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(
