@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+# What the permission group ExchangeServers gives.
+AS_SERVER = [
+    "SMTPSubmit",
+    "SMTPAcceptAnyRecipient",
+    "SMTPAcceptAuthenticationFlag",
+    "SMTPAcceptAnySender",
+    "SMTPAcceptAuthoritativeDomainSender",
+    "BypassAntiSpam",
+    "BypassMessageSizeLimit",
+    "SMTPAcceptEXCH50",
+    "AcceptRoutingHeaders",
+    "AcceptForestHeaders",
+    "AcceptOrganizationHeaders",
+    "SMTPAcceptXShadow",
+]
 AUTHENTICATED = "235 2.7.0 Authentication successful"
 DENIED = "535 5.7.3 Authentication unsuccessful"
 FAULT = "454 4.7.0 Temporary authentication failure"

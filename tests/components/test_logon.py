@@ -13,6 +13,7 @@ import pytest
 
 from smtpd_anontls.authentication.credentials import NtHash, with_user, write_text
 from tests.components.logging_on import (
+    AS_SERVER,
     AUTHENTICATED,
     DENIED,
     FAULT,
@@ -39,20 +40,7 @@ USERS = {USER: PASSWORD}
 IN_CLEAR: Json = {"auth_mechanism": ["Tls", "Integrated", "BasicAuth", "ExchangeServer"]}
 PERMISSIONS = {
     "ExchangeUsers": ["SMTPSubmit", "SMTPAcceptAnyRecipient", "BypassAntiSpam", "AcceptRoutingHeaders"],
-    "ExchangeServers": [
-        "SMTPSubmit",
-        "SMTPAcceptAnyRecipient",
-        "SMTPAcceptAuthenticationFlag",
-        "SMTPAcceptAnySender",
-        "SMTPAcceptAuthoritativeDomainSender",
-        "BypassAntiSpam",
-        "BypassMessageSizeLimit",
-        "SMTPAcceptEXCH50",
-        "AcceptRoutingHeaders",
-        "AcceptForestHeaders",
-        "AcceptOrganizationHeaders",
-        "SMTPAcceptXShadow",
-    ],
+    "ExchangeServers": AS_SERVER,
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.components.logging_on import (
+    AS_SERVER,
     AUTHENTICATED,
     DENIED,
     FAULT,
@@ -39,20 +40,6 @@ USER, PASSWORD = "CONTOSO\\alice", "open sesame"
 SENDER = "CONTOSO\\MBX2$"
 CONTEXT = "X-EXPS GSSAPI"
 OTHER_HOST = "mbx2.contoso.test"
-AS_SERVER = [
-    "SMTPSubmit",
-    "SMTPAcceptAnyRecipient",
-    "SMTPAcceptAuthenticationFlag",
-    "SMTPAcceptAnySender",
-    "SMTPAcceptAuthoritativeDomainSender",
-    "BypassAntiSpam",
-    "BypassMessageSizeLimit",
-    "SMTPAcceptEXCH50",
-    "AcceptRoutingHeaders",
-    "AcceptForestHeaders",
-    "AcceptOrganizationHeaders",
-    "SMTPAcceptXShadow",
-]
 
 
 def given(keytab: Path, **more: Json) -> Json:
