@@ -127,7 +127,7 @@ class Journal:
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
         self._url = url
-        self._file = SqliteFile(url, busy_timeout=busy_timeout)
+        self._file = SqliteFile(url, busy_timeout=busy_timeout, on_warning=on_warning)
         self._reader = JournalReader(url, busy_timeout=busy_timeout)
         self._writer = Writer(self._file, retention, clock=clock, on_warning=on_warning)
         self._threads: ThreadPoolExecutor | None = None

@@ -3,6 +3,8 @@
 Times are whole microseconds since 1970 in UTC.  Texts to look things up by are in the forms
 of :mod:`smtpd_anontls.domain.filters`; what is shown is JSON beside them, since a column of
 text holds neither NUL nor a lone surrogate in every database, and a peer may send both.
+
+:mod:`smtpd_anontls.journal.migrations` says what a change of the tables takes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 
@@ -36,6 +38,8 @@ state = Table(
     Column("last_session_change", _Number, nullable=False),
     Column("message_count", _Number, nullable=False),
     Column("message_octets", _Number, nullable=False),
+    Column("session_count", _Number, nullable=False, server_default="0"),
+    Column("event_count", _Number, nullable=False, server_default="0"),
 )
 
 messages = Table(

@@ -18,10 +18,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from smtpd_anontls.journal.errors import JournalError, MissingJournalError
+from smtpd_anontls.journal.migrations import OLDEST, migrate
 from smtpd_anontls.journal.schema import METADATA, SCHEMA_VERSION, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
@@ -52,12 +53,22 @@ class _Files(NamedTuple):
 
 
 class SqliteFile:
-    """One SQLite database, by its ``sqlite:///path`` URL; opened by :meth:`create`, :meth:`open` or :meth:`reading`."""
+    """One SQLite database, by its ``sqlite:///path`` URL; opened by :meth:`create`, :meth:`open` or :meth:`reading`.
 
-    def __init__(self, url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    *on_warning* hears of an older journal that :meth:`create` has migrated.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout: float = BUSY_TIMEOUT,
+        on_warning: Callable[[str], None] = lambda _text: None,
+    ) -> None:
         self.path = _path_of(url)
         self._paths = tuple(self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES)
         self._busy_timeout = busy_timeout
+        self._on_warning = on_warning
         self._reader = self._engine("ro", "BEGIN", ())
         self._writer: Engine | None = None
         self._open_files: _Files | None = None  # None: none are open for writing.
@@ -227,13 +238,31 @@ class SqliteFile:
             if not inspect(connection).has_table(state.name):
                 METADATA.create_all(connection)
                 connection.execute(insert(state), {**_FIRST_STATE, "last_message_id": last_message_id})
+            found = self._version(connection)
+            if OLDEST <= found < SCHEMA_VERSION:
+                migrate(connection, found)
+                connection.execute(update(state).values(schema_version=SCHEMA_VERSION))
             self._check_version(connection)
             # One that was put in place of another may not have come so far.
             behind = update(state).where(state.c.last_message_id < last_message_id)
             connection.execute(behind.values(last_message_id=last_message_id))
+        if found < SCHEMA_VERSION:
+            self._on_warning(
+                f"journal {self.path}: was migrated from schema {found} to {SCHEMA_VERSION}; "
+                "older versions of smtpd-anontls no longer open it"
+            )
+
+    def _version(self, connection: Connection) -> int:
+        version: int | None = connection.execute(select(func.max(state.c.schema_version))).scalar_one()
+        return version or 0
 
     def _check_version(self, connection: Connection) -> None:
-        version = connection.execute(select(func.max(state.c.schema_version))).scalar_one()
+        version = self._version(connection)
+        if OLDEST <= version < SCHEMA_VERSION:
+            raise JournalError(
+                f"{self.path}: was written by an older version of smtpd-anontls (schema {version}, this one "
+                f"reads {SCHEMA_VERSION}); `smtpd-anontls serve` migrates it when it starts"
+            )
         if version != SCHEMA_VERSION:
             raise JournalError(
                 f"{self.path}: was written by another version of smtpd-anontls (schema {version}, "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, update
 
+from smtpd_anontls.domain.filters import indexed
 from smtpd_anontls.journal.codec import (
     event_row,
     header_rows,
@@ -75,9 +76,13 @@ _TAKE_IDS = (
 )
 _TAKE_CHANGES = (
     update(state)
-    .values(last_session_change=state.c.last_session_change + bindparam("added"))
+    .values(
+        last_session_change=state.c.last_session_change + bindparam("added"),
+        session_count=state.c.session_count + bindparam("new"),
+    )
     .returning(state.c.last_session_change)
 )
+_COUNT_EVENTS = update(state).values(event_count=state.c.event_count + bindparam("added"))
 _FORGET_SESSIONS = delete(sessions).where(sessions.c.id == bindparam("key"))
 _FORGET_TRANSCRIPTS = delete(session_transcripts).where(session_transcripts.c.session_id == bindparam("key"))
 
@@ -103,16 +108,21 @@ def add_sessions(connection: Connection, records: Sequence[SessionRecord]) -> No
     """Add sessions, each once, in place of what there is of them."""
     if not records:
         return
-    last = connection.execute(_TAKE_CHANGES, {"added": len(records)}).scalar_one()
-    changes = range(last - len(records) + 1, last + 1)
-    rows = [session_row(change, record) for change, record in zip(changes, records, strict=True)]
-    keys = [{"key": row[0]} for row in rows]
-    connection.execute(_FORGET_SESSIONS, keys)
+    keys = [{"key": indexed(record.id)} for record in records]
+    replaced = connection.execute(_FORGET_SESSIONS, keys).rowcount
     connection.execute(_FORGET_TRANSCRIPTS, keys)
-    _add_sessions(connection, rows)
+    numbers = {"added": len(records), "new": len(records) - replaced}
+    last = connection.execute(_TAKE_CHANGES, numbers).scalar_one()
+    changes = range(last - len(records) + 1, last + 1)
+    _add_sessions(
+        connection, [session_row(change, record) for change, record in zip(changes, records, strict=True)]
+    )
     _add_transcripts(connection, [transcript_row(record) for record in records])
 
 
 def add_events(connection: Connection, records: Sequence[EventRecord]) -> None:
     """Add events."""
+    if not records:
+        return
+    connection.execute(_COUNT_EVENTS, {"added": len(records)})
     _add_events(connection, [event_row(record) for record in records])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from smtpd_anontls.journal.codec import microseconds
 from smtpd_anontls.journal.schema import (
@@ -40,6 +40,8 @@ _FORGET_MESSAGES = update(state).values(
     message_count=state.c.message_count - bindparam("removed"),
     message_octets=state.c.message_octets - bindparam("octets"),
 )
+_FORGET_SESSIONS = update(state).values(session_count=state.c.session_count - bindparam("removed"))
+_FORGET_EVENTS = update(state).values(event_count=state.c.event_count - bindparam("removed"))
 _MESSAGE_TABLES: tuple[tuple[Table, Column[int]], ...] = (
     (message_bodies, message_bodies.c.message_id),
     (message_recipients, message_recipients.c.message_id),
@@ -129,12 +131,14 @@ def _sweep_sessions(connection: Connection, limit: int | None, cutoff: int | Non
     if cutoff is not None:
         doomed = connection.scalars(oldest.where(sessions.c.started < cutoff).limit(BATCH_ROWS)).all()
     if not doomed and limit is not None:
-        excess = _excess(_count(connection, sessions), limit)
+        excess = _excess(connection.scalars(select(state.c.session_count)).one(), limit)
         doomed = connection.scalars(oldest.limit(min(excess, BATCH_ROWS))).all()
+    if not doomed:
+        return False
     for table, column in _SESSION_TABLES:
-        if doomed:
-            connection.execute(delete(table).where(column.in_(doomed)))
-    return bool(doomed)
+        connection.execute(delete(table).where(column.in_(doomed)))
+    connection.execute(_FORGET_SESSIONS, {"removed": len(doomed)})
+    return True
 
 
 def _sweep_events(connection: Connection, limit: int, cutoff: int | None) -> bool:
@@ -143,12 +147,10 @@ def _sweep_events(connection: Connection, limit: int, cutoff: int | None) -> boo
     if cutoff is not None:
         doomed = connection.scalars(oldest.where(events.c.time < cutoff).limit(BATCH_ROWS)).all()
     if not doomed:
-        excess = _excess(_count(connection, events), limit)
+        excess = _excess(connection.scalars(select(state.c.event_count)).one(), limit)
         doomed = connection.scalars(oldest.limit(min(excess, BATCH_ROWS))).all()
-    if doomed:
-        connection.execute(delete(events).where(events.c.id.in_(doomed)))
-    return bool(doomed)
-
-
-def _count(connection: Connection, table: Table) -> int:
-    return connection.execute(select(func.count()).select_from(table)).scalar_one()
+    if not doomed:
+        return False
+    connection.execute(delete(events).where(events.c.id.in_(doomed)))
+    connection.execute(_FORGET_EVENTS, {"removed": len(doomed)})
+    return True

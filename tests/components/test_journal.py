@@ -274,7 +274,7 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
     newer.close()
 
     with pytest.raises(
-        JournalError, match=r"another version of smtpd-anontls \(schema 99, this one knows 2\)"
+        JournalError, match=r"another version of smtpd-anontls \(schema 99, this one knows 3\)"
     ):
         await journal_at(url_in(tmp_path)).open()
     with pytest.raises(JournalError, match="schema 99"):
