@@ -4,6 +4,7 @@
 # make test       everything: lint, types, layers, all tests
 # make fuzz       more than ten million inputs for the parsers, and sessions against their model for longer
 # make soak       serve for ten minutes (MINUTES=n) with faults injected: nothing lost, nothing grown
+# make bench      the receiver beside other servers on the same work: CPU per message, rates, memory
 # make reference  write the references of the configuration and the commands in README.md anew
 #
 # PYTHON names the Python of the virtual environment; without it the first of 3.11 to 3.13 is taken.
@@ -12,7 +13,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run gallery test check lint fast-tests all-tests fuzz soak packages reference format clean
+.PHONY: run gallery test check lint fast-tests all-tests fuzz soak bench packages reference format clean
 
 run: $(VENV)/.run
 	$(BIN)/smtpd-anontls serve --config config/receive.yaml
@@ -49,6 +50,9 @@ fuzz: $(VENV)/.fuzz
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
 
 packages:
 	./.ci/packages $(PYTHON)

@@ -1,1 +1,1 @@
-"""Measurements that are run by hand."""
+"""Measurements, beside the tests: what a receiver costs, and beside what."""

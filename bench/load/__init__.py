@@ -1,0 +1,1 @@
+"""The load generator: plain sockets and epoll, cheap enough that the server is what is measured."""
