@@ -14,8 +14,9 @@ from smtpd_anontls.authenticating import Authentication
 from smtpd_anontls.certificates.contexts import check_ciphers
 from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
 from smtpd_anontls.certificates.passwords import PasswordInEnvironment, PasswordInFile
-from smtpd_anontls.certificates.store import LocalComputerStore, StoreError, say_nothing
+from smtpd_anontls.certificates.store import KeyElsewhereError, LocalComputerStore, StoreError, say_nothing
 from smtpd_anontls.directory.file import FileDirectory
+from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.flags import AuthMechanism, ServerRole, StartTlsCertificate
 from smtpd_anontls.domain.records import TlsVerb
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from smtpd_anontls.certificates.passwords import PasswordSource
+    from smtpd_anontls.certificates.stand_ins import StandIns
     from smtpd_anontls.directory.active_directory import ActiveDirectory
     from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
@@ -65,6 +67,7 @@ class Surroundings:
     tls: TlsPolicy
     ephemeral: EphemeralCertificates
     authentication: Authentication
+    stand_ins: StandIns | None = None  # None: nothing stands in for a certificate whose key is elsewhere.
 
     @classmethod
     def of(
@@ -74,6 +77,7 @@ class Surroundings:
         on_warning: Callable[[str], None],
         ephemeral: EphemeralCertificates | None = None,
         directory: FileDirectory | ActiveDirectory | None = None,
+        stand_ins: StandIns | None = None,
     ) -> Surroundings:
         """Return the surroundings that *settings* describe, with *directory* where there is one; nothing is read yet."""
         ephemeral = ephemeral or EphemeralCertificates()
@@ -82,12 +86,15 @@ class Surroundings:
             settings.directory,
             directory,
             {
-                each.server.name: store_of(each, on_warning=on_warning, ephemeral=ephemeral)
+                each.server.name: store_of(
+                    each, on_warning=on_warning, ephemeral=ephemeral, stand_ins=stand_ins
+                )
                 for each in settings.servers
             },
             settings.tls,
             ephemeral,
             Authentication.of(settings, directory, on_warning=on_warning),
+            stand_ins,
         )
 
     def adapted_to(self, settings: Settings, *, on_warning: Callable[[str], None]) -> Surroundings:
@@ -99,6 +106,7 @@ class Surroundings:
             on_warning=on_warning,
             ephemeral=self.ephemeral,
             directory=self.directory if same else None,
+            stand_ins=self.stand_ins,
         )
         known = list(self.stores.values())
         stores = {
@@ -123,9 +131,19 @@ class Surroundings:
             self.directory.load()
 
     async def decide(
-        self, connector: ReceiveConnector, server: Server, verb: TlsVerb, moment: Moment
+        self,
+        connector: ReceiveConnector,
+        server: Server,
+        verb: TlsVerb,
+        moment: Moment,
+        *,
+        to_serve: bool = True,
     ) -> tuple[Selection, ServerContext | None]:
-        """Run one selection, load what it chose, and measure both; no context: the verb is not advertised."""
+        """Run one selection, load what it chose, and measure both; no context: the verb is not advertised.
+
+        Unless it is *to_serve*, a certificate whose key is on the server that it was exported from counts as
+        loaded there.
+        """
         began = time.perf_counter()
         store = self.stores[server.name]
         context: ServerContext | None = None
@@ -140,11 +158,36 @@ class Surroundings:
                     store, selection.certificate.thumbprint, connector, server, verb
                 )
                 break
+            except KeyElsewhereError as error:
+                if self.stand_ins is None and not to_serve:
+                    break
+                selection, context = await self._standing_in(selection, str(error), connector, server, moment)
+                break
             except StoreError as error:
                 # The store may have changed since it was asked, so the first time it is asked again.
                 if is_last:
                     selection, context = await self._without(selection, str(error), connector, server, moment)
         return replace(selection, duration_ms=(time.perf_counter() - began) * 1000), context
+
+    async def _standing_in(
+        self,
+        selection: Selection,
+        reason: str,
+        connector: ReceiveConnector,
+        server: Server,
+        moment: Moment,
+    ) -> tuple[Selection, ServerContext | None]:
+        """Return a selection whose certificate's key is elsewhere, with the look-alike that is presented, if any."""
+        assert selection.certificate is not None
+        store = self.stores[server.name]
+        try:
+            stand_in = await store.stand_in(selection.certificate.thumbprint)
+            if stand_in is not None:
+                context = await self._context(store, stand_in.thumbprint, connector, server, selection.verb)
+                return selection.presenting(stand_in), context
+        except StoreError as error:
+            reason = str(error)
+        return await self._without(selection, reason, connector, server, moment)
 
     async def _without(
         self,
@@ -217,9 +260,26 @@ class Surroundings:
     async def select(
         self, connector: ReceiveConnector, server: Server, verb: TlsVerb, moment: Moment
     ) -> Selection:
-        """Return the selection that ``decide`` comes to."""
-        selection, _ = await self.decide(connector, server, verb, moment)
+        """Return the selection that ``decide`` comes to, where nothing has to be served."""
+        selection, _ = await self.decide(connector, server, verb, moment, to_serve=False)
         return selection
+
+    async def refuse_keys_elsewhere(
+        self, selections: Iterable[tuple[ReceiveConnector, Selection]], text_name: str
+    ) -> None:
+        """Raise ConfigError where one of *selections* chose a certificate that cannot be loaded on this machine."""
+        lines = []
+        for _, selection in selections:
+            if selection.certificate is None:
+                continue
+            found = await self.stores[selection.server].find(selection.certificate.thumbprint)
+            if found is not None and found.key is KeyState.ELSEWHERE:
+                lines.append(
+                    f"{text_name}: {selection.server}: {found.file} {found.key.value}, so it can be explained but not "
+                    "served; say --stand-in-keys to serve a look-alike with a key of its own, or put the key beside it"
+                )
+        if lines:
+            raise ConfigError(dict.fromkeys(lines))
 
 
 def directory_of(
@@ -249,12 +309,14 @@ def store_of(
     *,
     on_warning: Callable[[str], None] = say_nothing,
     ephemeral: EphemeralCertificates | None = None,
+    stand_ins: StandIns | None = None,
 ) -> LocalComputerStore:
     """Return the local computer store of a server, with the passwords that its files need; nothing is read yet."""
     return LocalComputerStore(
         settings.certificate_store,
         passwords={name: _source(place) for name, place in settings.certificate_passwords.items()},
         ephemeral=ephemeral,
+        stand_ins=stand_ins,
         on_warning=on_warning,
     )
 

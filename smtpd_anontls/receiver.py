@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from smtpd_anontls.certificates.stand_ins import StandIns
     from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
@@ -87,6 +88,7 @@ class Receiver:
         on_made: Callable[[str], None] = log.info,
         clock: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
+        stand_ins: StandIns | None = None,  # What stands in for keys that are elsewhere; None: nothing.
     ) -> None:
         """Take a configuration; nothing is opened before the receiver is entered, which is done once."""
         settings = loaded.settings
@@ -94,7 +96,7 @@ class Receiver:
         self._warn = on_warning
         self._on_made = on_made
         self._live = LiveSettings(loaded)
-        self.surroundings = Surroundings.of(settings, on_warning=on_warning)
+        self.surroundings = Surroundings.of(settings, on_warning=on_warning, stand_ins=stand_ins)
         self.journal: Journal | MemoryJournal = (
             MemoryJournal()
             if settings.capture.url is None
@@ -146,6 +148,7 @@ class Receiver:
             moment = Moment(self.now(), at_start=True)
             self._warnings_due = moment.now + _DAY
             self.selections_at_start, events = await select_at_start(self.surroundings, servers, moment)
+            await self.surroundings.refuse_keys_elsewhere(self.selections_at_start, settings.text_name)
             for event in events:
                 self._announcer.write_placed(event)
             opened.push_async_callback(self.listener.close, DRAIN_TIMEOUT)

@@ -1,6 +1,6 @@
 """What one file of the local computer store holds: certificates and private keys, as PEM, DER or PFX.
 
-services.yaml holds neither, but what the certificates are enabled for.
+services.yaml holds neither, but what the certificates are enabled for; exported.yaml what an export says of them.
 A ``.pem`` may hold several certificates and keys in any order.  Text between the blocks is a
 comment; blocks of other kinds (EC PARAMETERS, CERTIFICATE REQUEST) are passed over.  A PFX file
 holds one key, its certificate, and the others of the chain.
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 
+from smtpd_anontls.certificates.exported import EXPORTED_FILE, parse_exported
 from smtpd_anontls.certificates.pem import UselessError, blocks
 from smtpd_anontls.certificates.services import SERVICES_FILE, parse_services
 from smtpd_anontls.domain.certificate import Certificate, CertificateError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
 
     from smtpd_anontls.certificates.passwords import Password
+    from smtpd_anontls.domain.certificate import Exported
 
 PFX_SUFFIXES = (".pfx", ".p12")
 
@@ -71,6 +73,7 @@ class FileContents:
     keys: tuple[HeldKey, ...] = ()
     has_unreadable_key: bool = False
     services: Mapping[str, frozenset[str]] = field(default_factory=dict)  # Of services.yaml alone.
+    exported: Mapping[str, Exported] = field(default_factory=dict)  # Of exported.yaml alone.
     problems: tuple[str, ...] = ()
     is_pfx: bool = False
 
@@ -112,6 +115,9 @@ def parse(name: str, octets: bytes, password: Password) -> FileContents:
     if name == SERVICES_FILE:
         services, mistakes = parse_services(octets)
         return FileContents(services=services, problems=tuple(mistakes))
+    if name == EXPORTED_FILE:
+        exported, mistakes = parse_exported(octets)
+        return FileContents(exported=exported, problems=tuple(mistakes))
     try:
         if name.lower().endswith(PFX_SUFFIXES) or _is_pfx(octets):
             return _parse_pfx(octets, password)

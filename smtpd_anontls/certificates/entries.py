@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.certificates.contents import PFX_SUFFIXES
+from smtpd_anontls.certificates.exported import EXPORTED_FILE
 from smtpd_anontls.certificates.services import SERVICES_FILE
-from smtpd_anontls.domain.certificate import KeyState, StoreCertificate
+from smtpd_anontls.domain.certificate import KeyState, PrivateKey, StoreCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ def index(files: Mapping[str, FileContents]) -> Mapping[str, Entry]:
     """Return the certificates by thumbprint; of two copies the one beside its key, else the first by name."""
     keys = keys_of(files)
     services = files[SERVICES_FILE].services if SERVICES_FILE in files else {}
+    exported = files[EXPORTED_FILE].exported if EXPORTED_FILE in files else {}
 
     entries: dict[str, Entry] = {}
     for name, contents in files.items():
@@ -41,8 +43,11 @@ def index(files: Mapping[str, FileContents]) -> Mapping[str, Entry]:
             copy = entries.get(thumbprint)
             if copy is not None and (key not in contents.keys or copy.key in copy.source.keys):
                 continue
+            told = exported.get(thumbprint)
             state = KeyState.USABLE if key is not None else _why_no_key(name, contents, files)
-            shown = StoreCertificate(held.certificate, state, services.get(thumbprint), name)
+            if state is KeyState.MISSING and told is not None and told.private_key is not PrivateKey.NONE:
+                state = KeyState.ELSEWHERE
+            shown = StoreCertificate(held.certificate, state, services.get(thumbprint), name, told)
             entries[thumbprint] = Entry(shown, held, contents, key)
     return MappingProxyType(entries)
 

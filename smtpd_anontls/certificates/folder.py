@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpd_anontls.certificates.contents import PFX_SUFFIXES, FileContents, parse, unreadable
+from smtpd_anontls.certificates.exported import EXPORTED_FILE
 from smtpd_anontls.certificates.passwords import no_password
 from smtpd_anontls.certificates.services import SERVICES_FILE
 from smtpd_anontls.notation.snapshot import Stamp, UnreadableFileError, reason_of, take
@@ -31,6 +32,7 @@ MAX_FILES = 1000
 MAX_FILE_BYTES = 1024 * 1024  # A chain of RSA certificates and a key have some 10 KiB.
 
 _SUFFIXES = {".pem", ".crt", ".cer", ".der", ".key", *PFX_SUFFIXES}
+_ABOUT_CERTIFICATES = {SERVICES_FILE, EXPORTED_FILE}
 _ATTEMPTS = 100  # In a folder that never rests, the last one has to do.
 _CONFIRMATIONS = 3
 _NO_FILES: Mapping[str, FileRead] = MappingProxyType({})
@@ -159,8 +161,8 @@ def _all_somewhere(known: FolderRead, now: FolderRead) -> bool:
 
 
 def _reading_order(name: str) -> tuple[bool, str]:
-    """Order files by name; services.yaml is never among those left out."""
-    return name != SERVICES_FILE, name
+    """Order files by name; what speaks of the certificates is never among those left out."""
+    return name not in _ABOUT_CERTIFICATES, name
 
 
 def _suffix(name: str) -> str:
@@ -168,7 +170,7 @@ def _suffix(name: str) -> str:
 
 
 def _is_looked_at(name: str) -> bool:
-    if _suffix(name) not in _SUFFIXES and name != SERVICES_FILE:
+    if _suffix(name) not in _SUFFIXES and name not in _ABOUT_CERTIFICATES:
         return False
     return not name.startswith(".") and not name.upper().startswith("README")
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
+_LINE = 64  # RFC 7468 section 2.
+
+
 class UselessError(Exception):
     """What a file holds, or a part of it, is of no use; a clause says why and what would do."""
 
@@ -44,6 +47,13 @@ class Block(NamedTuple):
     def _check_closed(self) -> None:
         if not self.closed:
             raise UselessError(f"BEGIN {self.label} has no END; the file seems cut off")
+
+
+def pem_of(der: bytes) -> bytes:
+    """Return a certificate as a PEM block."""
+    encoded = base64.encodebytes(der).replace(b"\n", b"")
+    lines = [encoded[at : at + _LINE] for at in range(0, len(encoded), _LINE)]
+    return b"\n".join([b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""])
 
 
 def blocks(octets: bytes) -> Iterator[Block]:

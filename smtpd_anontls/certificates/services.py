@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SERVICES_FILE = "services.yaml"
 # Enable-ExchangeCertificate -Services, in the order that Get-ExchangeCertificate shows them.
-SERVICES = ("IMAP", "POP", "IIS", "SMTP", "UM")
+SERVICES = ("IMAP", "POP", "IIS", "SMTP", "UM", "Federation", "UMCallRouter")
 NONE = "None"
 UNLISTED = frozenset({"SMTP"})  # What a certificate that services.yaml does not list is enabled for.
 

@@ -13,7 +13,8 @@ What counts in the folder:
   in ``x.key``, ``x-key.pem`` or ``x.pfx`` beside ``x.crt`` say what is the matter;
 - the password of a PFX file or of an encrypted key is where certificate_passwords says;
 - a certificate that issued another of the same file is part of that one's chain;
-- ``services.yaml``: for which services the certificates are enabled.
+- ``services.yaml``: for which services the certificates are enabled;
+- ``exported.yaml``: what the export of another server says of them, whose private keys are there.
 
 Hidden files, ``README*``, folders and files of other names are passed over.
 """
@@ -30,6 +31,8 @@ from smtpd_anontls.certificates.contexts import ContextError, direct_trust_conte
 from smtpd_anontls.certificates.entries import index
 from smtpd_anontls.certificates.ephemeral import EphemeralCertificates
 from smtpd_anontls.certificates.folder import MAX_FILES, FolderRead, is_current, read
+from smtpd_anontls.certificates.stand_ins import StandInError
+from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.printable import printable
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.certificates.contents import HeldKey
     from smtpd_anontls.certificates.entries import Entry
     from smtpd_anontls.certificates.passwords import PasswordSource
+    from smtpd_anontls.certificates.stand_ins import StandIns
     from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
     from smtpd_anontls.domain.tls_policy import TlsPolicy
 
@@ -55,6 +59,10 @@ T = TypeVar("T")
 
 class StoreError(Exception):
     """The store, or a certificate in it, cannot be used; one line says what and what would do."""
+
+
+class KeyElsewhereError(StoreError):
+    """A certificate cannot be loaded here, since its private key is on the server that it was exported from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +131,13 @@ class LocalComputerStore:
         *,
         passwords: Mapping[str, PasswordSource] = _NO_PASSWORDS,
         ephemeral: EphemeralCertificates | None = None,
+        stand_ins: StandIns | None = None,
         on_warning: Callable[[str], None] = say_nothing,
     ) -> None:
         self._folder = folder
         self._passwords = dict(passwords)
         self._ephemeral = ephemeral or EphemeralCertificates()
+        self._stand_ins = stand_ins
         self._on_warning = on_warning
         self._state = _State(FolderRead(), MappingProxyType({}))
         self._contexts = _Contexts(server_context)
@@ -172,6 +182,19 @@ class LocalComputerStore:
         """Return the self-signed certificate for *names* that is in memory alone; the first question makes it."""
         return (await self._ephemeral.made_for(names, now)).held.certificate
 
+    async def stand_in(self, thumbprint: str) -> Certificate | None:
+        """Return the look-alike that is presented in place of this certificate of another server.
+
+        None where nothing stands in; StoreError where no look-alike can be made.
+        """
+        found = await self.find(thumbprint)
+        if self._stand_ins is None or found is None or found.key is not KeyState.ELSEWHERE:
+            return None
+        try:
+            return await self._stand_ins.standing_in_for(found.certificate)
+        except StandInError as error:
+            raise StoreError(f"{found.file}: {error}") from error
+
     async def context(self, thumbprint: str, policy: TlsPolicy) -> ssl.SSLContext:
         """Return the server context that presents this certificate; StoreError where it cannot be loaded.
 
@@ -189,11 +212,15 @@ class LocalComputerStore:
         if entry is None:
             raise StoreError(f"the local computer store holds no certificate with thumbprint {thumbprint}")
         if entry.key is None:
-            raise StoreError(f"{entry.shown.file} holds {thumbprint}, but it {entry.shown.key.value}")
+            kind = KeyElsewhereError if entry.shown.key is KeyState.ELSEWHERE else StoreError
+            raise kind(f"{entry.shown.file} holds {thumbprint}, but it {entry.shown.key.value}")
         return entry, entry.key
 
     def _found(self, entries: Mapping[str, Entry], thumbprint: str) -> Entry | None:
-        return entries.get(thumbprint) or self._ephemeral.find(thumbprint)
+        found = entries.get(thumbprint) or self._ephemeral.find(thumbprint)
+        if found is None and self._stand_ins is not None:
+            found = self._stand_ins.find(thumbprint)
+        return found
 
     async def _entries(self) -> Mapping[str, Entry]:
         """Return what the folder holds now; callers that find it changed share one reading."""

@@ -53,6 +53,12 @@ main.add_under(
     },
 )
 main.add_under(
+    "Diagnose a real Exchange server",
+    {
+        "import": "smtpd_anontls.cli.imports:import_export",
+    },
+)
+main.add_under(
     "Meet any SMTP server",
     {
         "probe": "smtpd_anontls.cli.network:probe_command",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpd_anontls.certificates.stand_ins import StandIns
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
 from smtpd_anontls.cli.groups import Command, OneOf
@@ -18,6 +19,7 @@ from smtpd_anontls.cli.logs import LogFormat, log_record, logging_to_stderr
 from smtpd_anontls.cli.output import say, say_json, say_verbatim
 from smtpd_anontls.cli.selections import overview
 from smtpd_anontls.directory.file import DirectoryError
+from smtpd_anontls.domain.endpoints import bracketed, parse_address
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.eventlog.log import EventLogError
 from smtpd_anontls.journal.errors import JournalError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.settings.values import Loaded
 
 
+_LOOPBACK = {4: parse_address("127.0.0.1"), 6: parse_address("::1")}
 _CANNOT_START = (
     StoreError,
     DirectoryError,
@@ -52,8 +55,13 @@ _CANNOT_START = (
     show_default=True,
     help="How stderr looks; json: an object a line, also for each event and each session that ends.",
 )
+@click.option(
+    "--stand-in-keys",
+    is_flag=True,
+    help="Where a certificate was imported without its private key, present a look-alike: same names and dates, own key.",
+)
 @common_options
-def serve(common: Common, log_format: str) -> None:
+def serve(common: Common, log_format: str, *, stand_in_keys: bool) -> None:
     """Run the receiver until SIGINT or SIGTERM; SIGHUP reads the configuration again.
 
     A change of the configuration, the directory or the store needs no signal: the next session sees
@@ -62,35 +70,37 @@ def serve(common: Common, log_format: str) -> None:
     form = LogFormat(log_format)
     with logging_to_stderr(form):
         try:
-            _run(common, form)
+            _run(common, form, stand_in_keys=stand_in_keys)
         except CommandError as error:
             for line in error.message.split("\n"):
                 form.fail(line)
             raise click.exceptions.Exit(error.exit_code) from error
 
 
-def _run(common: Common, form: LogFormat) -> None:
+def _run(common: Common, form: LogFormat, *, stand_in_keys: bool) -> None:
     try:
         loaded = load_config(common.config, overrides=common.overrides)
         for warning in loaded.warnings:
             form.warn(warning)
         if loaded.findings:
             raise CommandError("\n".join(each.line for each in loaded.findings), ExitCode.BAD_USAGE)
-        asyncio.run(_serve(common, loaded, form))
+        asyncio.run(_serve(common, loaded, form, stand_in_keys=stand_in_keys))
     except ConfigError as error:
         raise CommandError("\n".join(error.lines), ExitCode.BAD_USAGE) from error
     except _CANNOT_START as error:
         raise CommandError(str(error), ExitCode.UNREACHABLE) from error
 
 
-async def _serve(common: Common, loaded: Loaded, form: LogFormat) -> None:
+async def _serve(common: Common, loaded: Loaded, form: LogFormat, *, stand_in_keys: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Before the start, which may take seconds to make certificates: no signal ends it half done.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     made = say if form is LogFormat.text and not common.as_json else form.inform
-    receiver = Receiver(loaded, on_warning=form.warn, on_made=made)
+    receiver = Receiver(
+        loaded, on_warning=form.warn, on_made=made, stand_ins=StandIns() if stand_in_keys else None
+    )
     if form is LogFormat.json:
         receiver.observe(log_record)
     async with receiver, _page(receiver) as page:
@@ -154,12 +164,24 @@ def _introduce(common: Common, receiver: Receiver, page: str | None) -> None:
     places = {key: f" on {' and '.join(each)}" for key, each in bindings.items()}
     overview(receiver.selections_at_start, places)
     say()
+    _own_up(receiver)
     if page is not None:
         say_verbatim(f"The page and the API: {page}")
     if not receiver.bound:
         say("No connector listens: each is disabled or has no binding.", style="red")
         return
     _suggest(common, receiver)
+
+
+def _own_up(receiver: Receiver) -> None:
+    """Say which certificates are look-alikes."""
+    stand_ins = receiver.surroundings.stand_ins
+    for real, shown in ({} if stand_ins is None else stand_ins.made).items():
+        say(
+            f"{shown.thumbprint} stands in for {real}, {shown.subject}: a key of its own",
+            label="stand-in: ",
+            style="yellow",
+        )
 
 
 def _suggest(common: Common, receiver: Receiver) -> None:
@@ -172,7 +194,9 @@ def _suggest(common: Common, receiver: Receiver) -> None:
         ),
         receiver.bound[0],
     )
-    target = str(best.binding)
+    # A wildcard is no address to connect to.
+    host = _LOOPBACK[best.binding.address.version] if best.binding.is_wildcard else best.binding.address
+    target = f"{bracketed(host)}:{best.binding.port}"
     tunnel = shlex.quote(f"{program()} tunnel {target}")
     say("Three commands to try, in another terminal:", style="bold")
     say_verbatim(f"  {program()} probe {target}")

@@ -235,7 +235,10 @@ class FileDirectory:
         if not isinstance(readable, bool):
             return _not_understood(f"{_READABLE} is {_short(readable)}; write true or false")
         if not readable:
-            return Unreadable(f"access to the attribute is denied; {self._path.name} says {_READABLE}: false")
+            return Unreadable(
+                "access to the attribute is denied, or what it holds is not known; "
+                f"{self._path.name} says {_READABLE}: false"
+            )
         if value is None:
             return Unset()
         if isinstance(value, str):

@@ -9,7 +9,7 @@ import hashlib
 import re
 import warnings
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -112,6 +112,29 @@ class KeyState(Enum):
     MISSING = "has no private key"
     UNREADABLE = "has a private key that cannot be read"
     MISMATCH = "has a private key that does not belong to it"
+    ELSEWHERE = "has its private key on the server that it was exported from"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the server that a selection speaks of has the key, if only that server."""
+        return self in (KeyState.USABLE, KeyState.ELSEWHERE)
+
+
+class PrivateKey(StrEnum):
+    """What an export says of a certificate's private key, which it never holds."""
+
+    EXPORTABLE = "exportable"
+    PRESENT = "present"
+    NONE = "none"
+    UNTOLD = "untold"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What the export of a server says of a certificate."""
+
+    private_key: PrivateKey
+    status: str | None  # As Get-ExchangeCertificate shows it, such as Valid; None: it does not say.
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +145,16 @@ class StoreCertificate:
     key: KeyState
     services: frozenset[str] | None  # None: services.yaml does not list it.
     file: str  # Relative to the store.
+    exported: Exported | None = None  # Only where the store is an export's.
+
+    @property
+    def key_remark(self) -> str:
+        """What a sentence about the certificate adds of its key; empty where the key is here, or nowhere."""
+        if self.key is not KeyState.ELSEWHERE:
+            return ""
+        assumed = self.exported is None or self.exported.private_key is PrivateKey.UNTOLD
+        remark = "its private key is on the server that was exported"
+        return f"; {remark} (assumed: the export does not say)" if assumed else f"; {remark}"
 
     @property
     def enabled_for_smtp(self) -> bool:

@@ -15,7 +15,7 @@ from functools import total_ordering
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _BINDING = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
-_HIGHEST_PORT = 65535
+HIGHEST_PORT = 65535
 
 
 @total_ordering
@@ -30,7 +30,7 @@ class Binding:
     def parse(cls, text: str) -> Binding:
         """Read ``address:port``; ValueError says what would do."""
         found = _BINDING.fullmatch(text.strip())
-        if not found or int(found["port"]) > _HIGHEST_PORT:
+        if not found or int(found["port"]) > HIGHEST_PORT:
             raise ValueError(f"{text!r} is not a binding; write 127.0.0.1:2525 or [::1]:2525")
         try:
             address = parse_address(found["six"] or found["four"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.directory_value import Named, Unreadable, Unset, ValueForm
 from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.flags import AuthMechanism
@@ -72,7 +71,7 @@ async def select(
 
     # "Searches the local computer certificate store for a certificate that matches the thumbprint."
     found = await store.find(answer.thumbprint)
-    if found is None or found.key is not KeyState.USABLE:
+    if found is None or not found.key.is_there:
         why = describe_unusable(answer.thumbprint, found)
         return await end_without(trace, answer.thumbprint, why, connector, server, store=store, moment=moment)
     trace.passed("certificate_store", describe_found(found))
@@ -113,4 +112,4 @@ def describe_found(found: StoreCertificate) -> str:
     """Say where the certificate was found."""
     subject = found.certificate.subject or "no subject"
     issuer = found.certificate.issuer or "nobody named"
-    return f"{found.file} holds it: {subject}, issued by {issuer}"
+    return f"{found.file} holds it: {subject}, issued by {issuer}{found.key_remark}"

@@ -84,6 +84,20 @@ class Selection:
         event = missing(self.verb, self.certificate.thumbprint, self.connector, fqdn)
         return replace(self, certificate=None, steps=(*before, failed), events=(event,))
 
+    def presenting(self, stand_in: Certificate) -> Selection:
+        """Return the selection as it is where a look-alike is presented in place of the certificate chosen."""
+        assert self.certificate is not None
+        # The step that chose it: the last but validity, which speaks of dates that both have.
+        chose = max(at for at, step in enumerate(self.steps) if step.step != "validity")
+        remark = (
+            f"; STAND-IN: presented is {stand_in.thumbprint}, a look-alike with a key of its own, in place of "
+            f"{self.certificate.thumbprint}"
+        )
+        marked = replace(self.steps[chose], detail=self.steps[chose].detail + remark)
+        return replace(
+            self, certificate=stand_in, steps=(*self.steps[:chose], marked, *self.steps[chose + 1 :])
+        )
+
     def up_to_the_store(self) -> tuple[tuple[Step, ...], str]:
         """Return the steps before the store was asked, and the sentence of its step."""
         found = [step.step for step in self.steps].index("certificate_store")

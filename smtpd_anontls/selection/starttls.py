@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.certificate import CertificateName, KeyState
+from smtpd_anontls.domain.certificate import CertificateName
 from smtpd_anontls.domain.directory_value import Named
 from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.flags import AuthMechanism, StartTlsCertificate
@@ -129,7 +129,7 @@ async def _internal_transport(
     trace.passed("directory", describe(answer, server.name))
 
     found = await store.find(answer.thumbprint)
-    if found is None or found.key is not KeyState.USABLE:
+    if found is None or not found.key.is_there:
         why = describe_unusable(answer.thumbprint, found)
         return await end_without(trace, answer.thumbprint, why, connector, server, store=store, moment=moment)
     trace.passed("certificate_store", describe_found(found))
@@ -171,7 +171,7 @@ def _objections(candidate: StoreCertificate) -> list[str]:
     objections = []
     if candidate.certificate.version < _X509_V3:
         objections.append(f"is X.509 v{candidate.certificate.version}, not v3")
-    if candidate.key is not KeyState.USABLE:
+    if not candidate.key.is_there:
         objections.append(candidate.key.value)
     if not candidate.enabled_for_smtp:
         objections.append("is not enabled for SMTP")
@@ -187,9 +187,10 @@ def _describe_eligibility(candidates: Sequence[StoreCertificate]) -> str:
         elif candidate.services is None:
             sentences.append(
                 f"{candidate.file} is eligible (services.yaml does not list it: counts as enabled for SMTP)"
+                f"{candidate.key_remark}"
             )
         else:
-            sentences.append(f"{candidate.file} is eligible")
+            sentences.append(f"{candidate.file} is eligible{candidate.key_remark}")
     return "; ".join(sentences)
 
 

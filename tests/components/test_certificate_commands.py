@@ -236,7 +236,10 @@ def test_import_names_the_mistake(
 @pytest.mark.parametrize(
     ("words", "mistake"),
     [
-        (("--services", "SMPT"), "'SMPT' is no service; take IMAP, POP, IIS, SMTP, UM, None"),
+        (
+            ("--services", "SMPT"),
+            "'SMPT' is no service; take IMAP, POP, IIS, SMTP, UM, Federation, UMCallRouter, None",
+        ),
         (
             ("--password-env", "A", "--password-file", "b"),
             "--password-env and --password-file exclude each other; say one of them",

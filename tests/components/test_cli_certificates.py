@@ -314,7 +314,12 @@ def test_where_there_are_several_servers_one_must_be_named(lab: Lab) -> None:
 ENTRIES = [
     ("internal", True, "thumbprint", "readable"),
     (None, True, None, "not set"),
-    ("unreadable", False, None, "access to the attribute is denied; directory.yaml says readable: false"),
+    (
+        "unreadable",
+        False,
+        None,
+        "access to the attribute is denied, or what it holds is not known; directory.yaml says readable: false",
+    ),
 ]
 
 

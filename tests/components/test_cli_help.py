@@ -78,6 +78,7 @@ def test_without_arguments_it_shows_its_help() -> None:
         "Receive:",
         "Look at what happened:",
         "Manage:",
+        "Diagnose a real Exchange server:",
         "Meet any SMTP server:",
     ]
 

@@ -113,12 +113,12 @@ NOT_UNDERSTOOD = "its value was not understood: "
     [
         pytest.param(
             "MBX1: { readable: false }",
-            "access to the attribute is denied; directory.yaml says readable: false",
+            "access to the attribute is denied, or what it holds is not known; directory.yaml says readable: false",
             id="denied",
         ),
         pytest.param(
             f"MBX1: {{ readable: false, {ATTRIBUTE}: {A_THUMB} }}",
-            "access to the attribute is denied",
+            "access to the attribute is denied, or what it holds is not known",
             id="denied, though set",
         ),
         pytest.param("MBX2: {}", "no such object: directory.yaml has no entry for MBX1", id="no entry"),

@@ -332,7 +332,9 @@ async def test_old_and_renewed_certificate_of_one_key_both_count(watched: Watche
         pytest.param(
             "{thumbprint}: [SMTP, SMPT]",
             {"SMTP"},
-            ["{thumbprint}: 'SMPT' is no service; take IMAP, POP, IIS, SMTP, UM, None"],
+            [
+                "{thumbprint}: 'SMPT' is no service; take IMAP, POP, IIS, SMTP, UM, Federation, UMCallRouter, None"
+            ],
             id="misspelled service",
         ),
         pytest.param(

@@ -263,7 +263,7 @@ def test_events_belong_to_the_verb_and_to_the_moment(world: World) -> None:
 def test_what_is_chosen_could_be_loaded(world: World) -> None:
     """A certificate that is advertised is one that the store holds with a usable key, or stands in where it may."""
     chosen = world.selection().certificate
-    usable = [held.certificate for held in world.store if held.key is KeyState.USABLE]
+    usable = [held.certificate for held in world.store if held.key.is_there]
     by_name = world.order == ORDERS[TlsVerb.STARTTLS, StartTlsCertificate.by_name]
 
     if world.ephemeral_fallback and not by_name:

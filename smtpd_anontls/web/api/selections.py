@@ -36,7 +36,7 @@ class StoredCertificate(Certificate):
 
     server: str = Field(description="Whose store it is in.", examples=["MBX1"])
     file: str = Field(description="Its file, relative to the store.", examples=["mbx1.pem"])
-    private_key: Literal["usable", "missing", "unreadable", "mismatch"] = Field(
+    private_key: Literal["usable", "missing", "unreadable", "mismatch", "elsewhere"] = Field(
         description="Whether the store can sign with its private key."
     )
     services: list[str] | None = Field(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.instants import rfc3339_seconds
 from smtpd_anontls.selection.outcome import certificate_json
 from smtpd_anontls.web.pages.session_view import Badge
@@ -56,7 +55,7 @@ class CertificateView:
             certificate_json(certificate),
             held.file,
             held.key.value,
-            held.key is KeyState.USABLE,
+            held.key.is_there,
             _services(held),
             named.thumbprint == certificate.thumbprint,
             tuple(
