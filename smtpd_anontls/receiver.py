@@ -11,14 +11,11 @@ import asyncio
 import contextlib
 import logging
 import random
-import secrets
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from smtpd_anontls.announcing import Announcer
-from smtpd_anontls.binding import Bindings, bind
-from smtpd_anontls.certificates.store import StoreError
+from smtpd_anontls.binding import bind
 from smtpd_anontls.deciding import (
     Surroundings,
     close_directory,
@@ -26,28 +23,22 @@ from smtpd_anontls.deciding import (
     select_at_start,
     warnings_of_the_day,
 )
-from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.faults import Fault, FaultList
-from smtpd_anontls.domain.flags import ProtocolLoggingLevel
-from smtpd_anontls.domain.limits import Connections, MessageRates
-from smtpd_anontls.domain.matching import Bound, NotTaken, match
-from smtpd_anontls.domain.records import TlsVerb
-from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.household import Household, OwnLimits
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
 from smtpd_anontls.journal.waiting import Messages
-from smtpd_anontls.protocol.replies import TOO_MANY_CONNECTIONS
 from smtpd_anontls.protocol_log.log import ProtocolLog
 from smtpd_anontls.provisioning import provision
 from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.faults import read_faults
 from smtpd_anontls.smtp.listener import Listener, ListenError
-from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Unavailable, Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+<<<<<<< HEAD
     from smtpd_anontls.certificates.stand_ins import StandIns
     from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
@@ -56,12 +47,15 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.matching import Taken
     from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
     from smtpd_anontls.domain.tls_policy import TlsPolicy
+=======
+    from smtpd_anontls.domain.connectors import ReceiveConnector
+    from smtpd_anontls.domain.matching import Bound
+    from smtpd_anontls.domain.records import MessageRecord
+    from smtpd_anontls.household import Observer
+>>>>>>> 932cb18 (What sessions ask of the receiver stands apart from its life; limits may be counted elsewhere)
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.settings.values import Loaded, ProtocolLogSettings, Settings
-    from smtpd_anontls.smtp.ports import ServerContext, SessionLog
-
-    Observer = Callable[[SessionRecord | MessageRecord | EventRecord], None]
+    from smtpd_anontls.settings.values import CaptureSettings, Loaded, ProtocolLogSettings, Settings
 
 log = logging.getLogger("smtpd_anontls")
 
@@ -77,7 +71,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Receiver:
+class Receiver(Household):
     """A running receiver: ``async with Receiver(load_config("config/receive.yaml")) as receiver``."""
 
     def __init__(
@@ -92,10 +86,10 @@ class Receiver:
     ) -> None:
         """Take a configuration; nothing is opened before the receiver is entered, which is done once."""
         settings = loaded.settings
-        self.now = clock
         self._warn = on_warning
         self._on_made = on_made
         self._live = LiveSettings(loaded)
+<<<<<<< HEAD
         self.surroundings = Surroundings.of(settings, on_warning=on_warning, stand_ins=stand_ins)
         self.journal: Journal | MemoryJournal = (
             MemoryJournal()
@@ -104,18 +98,25 @@ class Receiver:
                 settings.capture.url, settings.capture.retention, clock=self.now, on_warning=on_warning
             )
         )
+=======
+        self.journal = journal_of(settings.capture, clock=clock, on_warning=on_warning)
+>>>>>>> 932cb18 (What sessions ask of the receiver stands apart from its life; limits may be counted elsewhere)
         self.messages = Messages(self.journal)
         self._announcer = Announcer(
-            settings.event_log, self.journal, clock=self.now, computer=self._computer, on_warning=on_warning
+            settings.event_log, self.journal, clock=clock, computer=self._computer, on_warning=on_warning
+        )
+        self.protocol_log = _protocol_log_of(settings.protocol_log, clock=clock, on_warning=on_warning)
+        super().__init__(
+            surroundings=Surroundings.of(settings, on_warning=on_warning),
+            faults=FaultList(settings.faults, chance),
+            limits=OwnLimits(),
+            journal=self.journal,
+            announcer=self._announcer,
+            protocol_log=self.protocol_log,
+            clock=clock,
         )
         self.listener = Listener(self, on_warning=on_warning)
         self.selections_at_start: list[tuple[ReceiveConnector, Selection]] = []
-        self.protocol_log = _protocol_log_of(settings.protocol_log, clock=self.now, on_warning=on_warning)
-        self._observers: list[Observer] = []
-        self._faults = FaultList(settings.faults, chance)
-        self._connections = Connections()
-        self._rates = MessageRates()
-        self._bindings = Bindings()
         self._watch: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
         # Directories that a changed configuration no longer has, being closed.
@@ -213,128 +214,10 @@ class Receiver:
         """Want none, those of the configuration included."""
         self._faults.replace(())
 
-    # -- what a session asks (smtp.ports.House)
-
-    def new_session_id(self) -> str:
-        """Return 64 random bits, unique across nodes."""
-        return secrets.token_hex(8)
-
-    def expects_proxy_header(self, arrival: Arrival) -> bool:
-        """Whether the peer is a trusted proxy of a connector that listens there."""
-        return any(
-            trusted.covers(arrival.remote[0])
-            for bound in self._bindings.bound
-            if bound.connector.proxy_protocol and bound.binding.covers(*arrival.local)
-            for trusted in bound.connector.trusted_proxies
-        )
-
-    async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
-        """Match the connector, count the session, and run both selections; their events are written."""
-        await self.refresh()
-        # What holds now holds for the whole session; nothing is awaited before all of it is in hand.
-        surroundings = self.surroundings
-        taken = match(self._bindings.bound, arrival.local, arrival.remote[0])
-        if isinstance(taken, NotTaken):
-            return Refusal(taken.server, taken.detail)
-        server, connector = taken.server, taken.connector
-        place = (server.name, connector.name)
-        if (struck := self._connections.enter(place, arrival.remote[0], connector)) is not None:
-            return Refusal(server, taken.detail, connector, TOO_MANY_CONNECTIONS, struck)
-        try:
-            return await self._select(arrival, taken, surroundings)
-        except BaseException:
-            self._connections.leave(place, arrival.remote[0])
-            raise
-
-    async def _select(self, arrival: Arrival, taken: Taken, surroundings: Surroundings) -> Welcome:
-        server, connector = taken.server, taken.connector
-        moment = Moment(self.now())
-        selections: list[Selection] = []
-        contexts: dict[TlsVerb, ServerContext] = {}
-        for verb in TlsVerb:
-            selection, context = await surroundings.decide(connector, server, verb, moment)
-            if context is not None:
-                contexts[verb] = context
-            selections.append(selection)
-            for draft in selection.events:
-                self._announcer.write(
-                    draft, connector.transport_role, server.name, connector.name, arrival.session_id
-                )
-        logons = surroundings.authentication.at(server, connector)
-        faults = self._faults.for_session(server.name, connector.name, arrival.remote[0])
-        tls = surroundings.tls
-        return Welcome(server, connector, taken.detail, tuple(selections), contexts, tls, logons, faults)
-
-    async def another_context(
-        self, welcome: Welcome, verb: TlsVerb, thumbprint: str | None, policy: TlsPolicy
-    ) -> tuple[Certificate, ServerContext] | Unavailable:
-        """Return a certificate that no selection chose, and what presents it: a fault wants it."""
-        asked = self.surroundings.another_context
-        try:
-            return await asked(
-                welcome.connector, welcome.server, verb, thumbprint=thumbprint, policy=policy, now=self.now()
-            )
-        except StoreError as error:
-            return Unavailable(str(error))
-
-    def departed(self, arrival: Arrival, welcome: Welcome) -> None:
-        """Count the session no longer."""
-        self._connections.leave((welcome.server.name, welcome.connector.name), arrival.remote[0])
-
-    def session_log(self, arrival: Arrival, server: Server, connector: ReceiveConnector) -> SessionLog | None:
-        """Return the rows of the session in the protocol log, where there is one and the connector wants it."""
-        if self.protocol_log is None or connector.protocol_logging_level is ProtocolLoggingLevel.NotUsed:
-            return None
-        return self.protocol_log.session(
-            arrival.session_id,
-            f"{server.name}\\{connector.name}",
-            str(Binding(*arrival.local)),
-            str(Binding(*arrival.remote)),
-        )
-
-    def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
-        """Count a message, unless MessageRateLimit strikes."""
-        return self._rates.admit(
-            (welcome.server.name, welcome.connector.name),
-            welcome.connector,
-            source=str(arrival.remote[0]),
-            sender=sender,
-            now=time.monotonic(),
-        )
-
-    async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
-        """Make a message durable; DeliveryError where the journal could not."""
-        try:
-            message_id = await self.journal.deliver(message, session)
-        except JournalError as error:
-            # The journal warns by itself, once for as long as it lasts.
-            raise DeliveryError from error
+    def _acknowledged(self, message: MessageRecord) -> None:
+        """Wake those who wait for a message that has become durable, and tell the observers."""
         self.messages.arrived(message)
-        self._tell(message)
-        return message_id
-
-    def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
-        """Write an event of a session."""
-        self._announcer.write(
-            draft,
-            welcome.connector.transport_role,
-            welcome.server.name,
-            welcome.connector.name,
-            arrival.session_id,
-        )
-
-    def record_session(self, record: SessionRecord) -> None:
-        """Pass an ended session to the journal."""
-        self.journal.record_session(record)
-        self._tell(record)
-
-    def _tell(self, record: SessionRecord | MessageRecord) -> None:
-        for observer in self._observers:
-            observer(record)
-
-    def report_fault(self, session_id: str, error: BaseException) -> None:
-        """Log a fault of our own with its traceback; the operator needs it, the peer never sees it."""
-        log.error("session %s: internal error", session_id, exc_info=error, extra={"session_id": session_id})
+        super()._acknowledged(message)
 
     # -- configuration that changes while it runs
 
@@ -428,6 +311,15 @@ class Receiver:
         """Return the FQDN of *server*, or of the first one for an event that belongs to none."""
         servers = [each.server for each in self._live.settings.servers]
         return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)
+
+
+def journal_of(
+    settings: CaptureSettings, *, clock: Callable[[], datetime], on_warning: Callable[[str], None]
+) -> Journal | MemoryJournal:
+    """Return the journal that *settings* describe; nothing is opened yet."""
+    if settings.url is None:
+        return MemoryJournal()
+    return Journal(settings.url, settings.retention, clock=clock, on_warning=on_warning)
 
 
 def _protocol_log_of(

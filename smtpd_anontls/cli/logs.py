@@ -20,7 +20,7 @@ from smtpd_anontls.domain.records import EventRecord, SessionRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from smtpd_anontls.domain.records import MessageRecord
+    from smtpd_anontls.domain.records import Acknowledged
 
 Json = dict[str, Any]
 
@@ -92,7 +92,7 @@ def logging_to_stderr(form: LogFormat) -> Iterator[None]:
         logging.captureWarnings(capture=False)
 
 
-def log_record(record: SessionRecord | MessageRecord | EventRecord) -> None:
+def log_record(record: SessionRecord | Acknowledged | EventRecord) -> None:
     """Log a session that has ended, or an event; a message stands in its session's line."""
     match record:
         case SessionRecord():

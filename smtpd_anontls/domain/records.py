@@ -205,6 +205,15 @@ class MessageRecord:
     raw: bytes = field(default=b"", repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A message that has become durable, so that its sender is told 250."""
+
+    message: MessageRecord  # Of one that another process took, all but its octets.
+    octets: int
+    seconds: float  # From its last octet until it was durable.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
     """One event of the Application log."""

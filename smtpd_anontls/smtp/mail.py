@@ -97,7 +97,8 @@ class MailSession(WireSession):
         if self.faults and (instead := await self.suffer(Point.MAIL, "MAIL", sender.address)) is not None:
             return instead
         assert self.arrival is not None
-        if (struck := self.house.admit_message(self.arrival, self.here, sender.address)) is not None:
+        struck = await self.house.admit_message(self.arrival, self.here, sender.address)
+        if struck is not None:
             self.struck(struck, ends=True)
             return replies.TOO_MANY_MESSAGES
         self.sender = sender

@@ -180,7 +180,7 @@ class House(Protocol):
         """Return the rows of the session in the protocol log; None where it is not logged."""
         ...
 
-    def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
+    async def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
         """Count a message of *sender*, unless the rate limit strikes."""
         ...
 

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
+from smtpd_anontls.domain.records import Acknowledged, EventRecord, SessionRecord
 from smtpd_anontls.web.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Record = SessionRecord | MessageRecord | EventRecord
+Record = SessionRecord | Acknowledged | EventRecord
 Kind = type[SessionRecord] | type[EventRecord]
 
 MOST_READERS = 100

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from smtpd_anontls.certificates.store import StoreError
-from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
+from smtpd_anontls.domain.records import Acknowledged, EventRecord, SessionRecord
 from smtpd_anontls.protocol.handshake import failure_class
 
 if TYPE_CHECKING:
@@ -77,11 +76,10 @@ class Metrics:
         match record:
             case SessionRecord():
                 self._count_session(record)
-            case MessageRecord():
+            case Acknowledged():
                 self._messages.inc()
-                self._bytes.inc(len(record.raw))
-                # The record's time is when its last octet came; a clock may be set back meanwhile.
-                self._delivery.observe(max(0.0, (datetime.now(UTC) - record.time).total_seconds()))
+                self._bytes.inc(record.octets)
+                self._delivery.observe(record.seconds)
             case EventRecord():
                 shown = record.as_json()
                 self._events.labels(shown["event_id"], shown["level"]).inc()

@@ -82,9 +82,9 @@ class Detour:
         """Return the rows of the session."""
         return self._receiver.session_log(arrival, server, connector)
 
-    def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
+    async def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
         """Count a message."""
-        return self._receiver.admit_message(arrival, welcome, sender)
+        return await self._receiver.admit_message(arrival, welcome, sender)
 
     def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
         """Write an event."""
