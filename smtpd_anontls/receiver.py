@@ -38,21 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-<<<<<<< HEAD
     from smtpd_anontls.certificates.stand_ins import StandIns
-    from smtpd_anontls.domain.certificate import Certificate
-    from smtpd_anontls.domain.connectors import ReceiveConnector, Server
-    from smtpd_anontls.domain.events import EventDraft
-    from smtpd_anontls.domain.limits import Struck
-    from smtpd_anontls.domain.matching import Taken
-    from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
-    from smtpd_anontls.domain.tls_policy import TlsPolicy
-=======
     from smtpd_anontls.domain.connectors import ReceiveConnector
     from smtpd_anontls.domain.matching import Bound
     from smtpd_anontls.domain.records import MessageRecord
     from smtpd_anontls.household import Observer
->>>>>>> 932cb18 (What sessions ask of the receiver stands apart from its life; limits may be counted elsewhere)
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import CaptureSettings, Loaded, ProtocolLogSettings, Settings
@@ -89,25 +79,14 @@ class Receiver(Household):
         self._warn = on_warning
         self._on_made = on_made
         self._live = LiveSettings(loaded)
-<<<<<<< HEAD
-        self.surroundings = Surroundings.of(settings, on_warning=on_warning, stand_ins=stand_ins)
-        self.journal: Journal | MemoryJournal = (
-            MemoryJournal()
-            if settings.capture.url is None
-            else Journal(
-                settings.capture.url, settings.capture.retention, clock=self.now, on_warning=on_warning
-            )
-        )
-=======
         self.journal = journal_of(settings.capture, clock=clock, on_warning=on_warning)
->>>>>>> 932cb18 (What sessions ask of the receiver stands apart from its life; limits may be counted elsewhere)
         self.messages = Messages(self.journal)
         self._announcer = Announcer(
             settings.event_log, self.journal, clock=clock, computer=self._computer, on_warning=on_warning
         )
         self.protocol_log = _protocol_log_of(settings.protocol_log, clock=clock, on_warning=on_warning)
         super().__init__(
-            surroundings=Surroundings.of(settings, on_warning=on_warning),
+            surroundings=Surroundings.of(settings, on_warning=on_warning, stand_ins=stand_ins),
             faults=FaultList(settings.faults, chance),
             limits=OwnLimits(),
             journal=self.journal,
