@@ -56,6 +56,8 @@ main.add_under(
     "Diagnose a real Exchange server",
     {
         "import": "smtpd_anontls.cli.imports:import_export",
+        "advise": "smtpd_anontls.cli.advising:advise_command",
+        "compare": "smtpd_anontls.cli.comparing:compare_command",
     },
 )
 main.add_under(

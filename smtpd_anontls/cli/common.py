@@ -66,10 +66,10 @@ class Common:
     as_json: bool
     url: str | None = None  # Of a running receiver that is asked instead of the journal.
 
-    def load(self, *, findings_stop: bool = False) -> Loaded:
+    def load(self, *, findings_stop: bool = False, findings_told: bool = True) -> Loaded:
         """Read the configuration; mistakes end the command with exit code 2.
 
-        Broken rules between properties are mistakes where *findings_stop*, else they are told only.
+        Broken rules between properties are mistakes where *findings_stop*, else they are told at most.
         """
         try:
             loaded = load_config(self.config, overrides=self.overrides)
@@ -79,8 +79,9 @@ class Common:
             diagnose(f"warning: {warning}")
         if findings_stop and loaded.findings:
             raise CommandError("\n".join(finding.line for finding in loaded.findings), ExitCode.BAD_USAGE)
-        for finding in loaded.findings:
-            diagnose(f"finding: {finding.line}")
+        if findings_told:
+            for finding in loaded.findings:
+                diagnose(f"finding: {finding.line}")
         return loaded
 
     def invocation(self, command: str) -> str:

@@ -21,7 +21,7 @@ from smtpd_anontls.selection.outcome import Trace
 from smtpd_anontls.selection.validity import check_validity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from smtpd_anontls.domain.certificate import StoreCertificate
@@ -165,6 +165,17 @@ class _Wanted:
     def fits(self, candidate: StoreCertificate) -> bool:
         certificate = candidate.certificate
         return certificate.has_name(self.text) if self._name is None else self._name.matches(certificate)
+
+
+def candidates_for(
+    connector: ReceiveConnector, server: Server, everything: Iterable[StoreCertificate]
+) -> dict[StoreCertificate, tuple[str, ...]]:
+    """Return those of *everything* that have the name which *connector* wants, each with what speaks against it.
+
+    ValueError where its TlsCertificateName is not one.
+    """
+    wanted = _Wanted.of(connector, server)
+    return {each: tuple(_objections(each)) for each in everything if wanted.fits(each)}
 
 
 def _objections(candidate: StoreCertificate) -> list[str]:
