@@ -20,7 +20,7 @@ from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.flags import AuthMechanism, ServerRole, StartTlsCertificate
 from smtpd_anontls.domain.records import TlsVerb
-from smtpd_anontls.selection import anonymous_tls, starttls
+from smtpd_anontls.selection import anonymous_tls, outbound, starttls
 from smtpd_anontls.selection.fallback import reconsider
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings import values
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.flags import TransportRole
+    from smtpd_anontls.domain.sending import Delivery
     from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import ServerSettings, Settings
@@ -263,6 +264,14 @@ class Surroundings:
         """Return the selection that ``decide`` comes to, where nothing has to be served."""
         selection, _ = await self.decide(connector, server, verb, moment, to_serve=False)
         return selection
+
+    async def select_outbound(self, delivery: Delivery, server: Server, moment: Moment) -> Selection:
+        """Return what *server* loads as the sending side of *delivery*."""
+        began = time.perf_counter()
+        selection = await outbound.select(
+            delivery, server, directory=self.directory, store=self.stores[server.name], moment=moment
+        )
+        return replace(selection, duration_ms=(time.perf_counter() - began) * 1000)
 
     async def refuse_keys_elsewhere(
         self, selections: Iterable[tuple[ReceiveConnector, Selection]], text_name: str

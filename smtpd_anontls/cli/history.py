@@ -29,7 +29,7 @@ from smtpd_anontls.cli.output import (
     short_time,
     table,
 )
-from smtpd_anontls.cli.selections import say_step
+from smtpd_anontls.cli.showing import say_step
 
 if TYPE_CHECKING:
     from smtpd_anontls.domain.filters import Filter

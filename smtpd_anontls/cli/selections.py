@@ -18,12 +18,15 @@ from smtpd_anontls.cli.common import (
     ExitCode,
     Instant,
     choose_connectors,
+    choose_server,
     common_options,
     store_error,
 )
 from smtpd_anontls.cli.directories import is_active_directory
 from smtpd_anontls.cli.groups import Command, OneOf
+from smtpd_anontls.cli.outbound import delivery_of, explain_outbound
 from smtpd_anontls.cli.output import NOTHING, Column, diagnose, say, say_json, table
+from smtpd_anontls.cli.showing import say_events, say_steps
 from smtpd_anontls.deciding import (
     Surroundings,
     close_directory,
@@ -36,6 +39,7 @@ from smtpd_anontls.domain.events import CATALOGUE
 from smtpd_anontls.domain.instants import rfc3339_seconds
 from smtpd_anontls.domain.matching import Bound, NotTaken, match
 from smtpd_anontls.domain.records import TlsVerb
+from smtpd_anontls.domain.sending import TO_EDGE, TO_ORGANIZATION
 from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.load import ConfigError
@@ -110,6 +114,22 @@ def check(common: Common) -> None:
 @click.option("--verb", type=OneOf(*TlsVerb), help="Only this verb.")
 @click.option("--at", "at", type=Instant(), metavar="TIME", help="As if it were this time: 2027-06-01.")
 @click.option("--startup", is_flag=True, help="As at service start, not as in a session.")
+@click.option("--outbound", is_flag=True, help="What each server loads when it is the one that sends.")
+@click.option(
+    "--delivery-type",
+    metavar="TYPE",
+    help=f"DeliveryType of a Mailbox server's queue; with --outbound. Default: {TO_EDGE}.",
+)
+@click.option(
+    "--smart-host-auth",
+    metavar="WORD,...",
+    help="SmartHostAuthMechanism of an Edge server's Send connector; with --outbound. Default: ExchangeServer.",
+)
+@click.option(
+    "--address-space",
+    metavar="SPACE",
+    help=f"Address space of an Edge server's Send connector; with --outbound. Default: {TO_ORGANIZATION}, the organization.",
+)
 @common_options
 def explain(
     common: Common,
@@ -121,9 +141,28 @@ def explain(
     verb: str | None,
     at: datetime | None,
     startup: bool,
+    outbound: bool,
+    delivery_type: str | None,
+    smart_host_auth: str | None,
+    address_space: str | None,
 ) -> None:
     """Show, step by step, which certificate a session would get, and why."""
     loaded = common.load()
+    moment = Moment(at or datetime.now(UTC), at_start=startup)
+    _refuse_the_other_direction(
+        outbound=outbound,
+        inbound_options={"connector": connector, "remote-ip": remote_ip, "local": local, "verb": verb},
+        outbound_options={
+            "delivery-type": delivery_type,
+            "smart-host-auth": smart_host_auth,
+            "address-space": address_space,
+        },
+    )
+    if outbound:
+        delivery = delivery_of(delivery_type, smart_host_auth, address_space)
+        servers = [choose_server(loaded, server)] if server else [s.server for s in loaded.settings.servers]
+        explain_outbound(surroundings_of(loaded), servers, delivery, moment, as_json=common.as_json)
+        return
     chosen = choose_connectors(loaded, server, connector)
     if remote_ip is not None:
         chosen = _taking(chosen, remote_ip, local, quiet=common.as_json)
@@ -131,7 +170,6 @@ def explain(
         raise CommandError("--local goes with --remote-ip: say which peer connects there", ExitCode.BAD_USAGE)
     verbs = [TlsVerb(verb)] if verb else list(TlsVerb)
     surroundings = surroundings_of(loaded)
-    moment = Moment(at or datetime.now(UTC), at_start=startup)
 
     async def run() -> list[Selection]:
         async with closing(surroundings):
@@ -148,6 +186,18 @@ def explain(
     for selection in selections:
         show_selection(selection)
         say()
+
+
+def _refuse_the_other_direction(
+    *, outbound: bool, inbound_options: Mapping[str, str | None], outbound_options: Mapping[str, str | None]
+) -> None:
+    """End the command where an option speaks of receiving and the question is about sending, or the other way."""
+    for name, value in (inbound_options if outbound else outbound_options).items():
+        if value is not None:
+            about = "is about receiving, --outbound about sending; leave one of them out"
+            raise CommandError(
+                f"--{name} {about if outbound else 'goes with --outbound'}", ExitCode.BAD_USAGE
+            )
 
 
 def _refuse_useless_access(loaded: Loaded) -> None:
@@ -291,18 +341,9 @@ def show_selection(selection: Selection) -> None:
     """Print a selection's steps and its result."""
     verb = selection.verb.value
     say(f"{selection.server}: {selection.connector}: {verb}", style="bold")
-    for step in selection.steps:
-        say_step(step.step, step.detail, passed=step.passed)
+    say_steps(selection)
     if selection.certificate is None:
         say(f"{verb} is not advertised, no certificate is loaded", style="red", label="  => ")
     else:
         say(f"{verb} is advertised with {selection.certificate.thumbprint}", style="green", label="  => ")
-    for draft in selection.events:
-        kind = CATALOGUE[draft.event_id]
-        say(f"event {kind.event_id.value} ({kind.level.value}): {kind.message(draft.inserts)}", label="  => ")
-
-
-def say_step(name: str, detail: str, *, passed: bool) -> None:
-    """Print one step: the answer to its question, its name, its sentence."""
-    style = "" if passed else "yellow"
-    say(detail, style=style, label=Text(f"  {'yes' if passed else 'no':<5}{name:<19}", style=style))
+    say_events(selection)

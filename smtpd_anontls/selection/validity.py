@@ -31,16 +31,24 @@ class Moment:
 
 
 def check_validity(
-    trace: Trace, certificate: Certificate, moment: Moment, *, fqdn: str, warning_days: int | None
+    trace: Trace,
+    certificate: Certificate,
+    moment: Moment,
+    *,
+    fqdn: str,
+    warning_days: int | None,
+    all_the_same: str | None = None,
 ) -> None:
     """Add the validity step, and the events of an expired or soon expiring certificate.
 
-    Without *warning_days* nothing warns before Valid to.
+    Without *warning_days* nothing warns before Valid to.  *all_the_same* says what happens to a certificate that is
+    not valid; where nothing is said, its verb is advertised.
     """
+    all_the_same = all_the_same or f"{trace.verb} is advertised all the same"
     if certificate.is_expired(moment.now):
         trace.failed(
             "validity",
-            f"expired on {rfc3339_seconds(certificate.not_after)}; {trace.verb} is advertised all the same",
+            f"expired on {rfc3339_seconds(certificate.not_after)}; {all_the_same}",
         )
         if trace.verb is TlsVerb.X_ANONYMOUSTLS:
             trace.write(EventId.EXPIRED, certificate.thumbprint, thumbprint=certificate.thumbprint)
@@ -51,8 +59,8 @@ def check_validity(
         # The documents look at Valid to alone.
         trace.failed(
             "validity",
-            f"warning: not valid before {rfc3339_seconds(certificate.not_before)}; {trace.verb} is advertised all the "
-            "same, since only Valid to is looked at",
+            f"warning: not valid before {rfc3339_seconds(certificate.not_before)}; {all_the_same}, since only Valid to is "
+            "looked at",
         )
         return
     trace.passed("validity", f"valid until {rfc3339_seconds(certificate.not_after)}")

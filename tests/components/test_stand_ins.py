@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
+from smtpd_anontls.certificates.pem import pem_of
 from smtpd_anontls.certificates.stand_ins import StandInError, StandIns
 from smtpd_anontls.domain.certificate import Certificate
+from smtpd_anontls.receiver import Receiver
+from smtpd_anontls.settings.load import ConfigError, load_config
 from tests import dumps
 from tests.command import call, serving
 from tests.components.importing import imported
 from tests.dumps import REAL, REAL_SERVER, REAL_THUMBPRINT
+from tests.lab import greeted
 from tests.making import DAY, NOW, certificate
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.command import Serving
+    from tests.lab import Lab
 
 Json = dict[str, Any]
 
@@ -167,6 +172,49 @@ def test_which_connector_takes_a_peer(tmp_path: Path) -> None:
     )
 
     assert {each["connector"] for each in answer.document} == {f"Client Frontend {REAL_SERVER}"}
+
+
+# -- a running receiver
+
+
+async def test_a_receiver_in_python(tmp_path: Path) -> None:
+    """With look-alikes it listens and presents one; its selections say so."""
+    config, ports = replay(tmp_path, ALL)
+    loaded = load_config(config, overrides=ports[1::2], environ={})
+    stand_ins = StandIns()
+    async with Receiver(loaded, stand_ins=stand_ins) as receiver:
+        host, port = receiver.address(f"Default {REAL_SERVER}")
+        answer = await asyncio.to_thread(call, "probe", f"{host}:{port}", "--json")
+        chosen = {
+            s.certificate.thumbprint for _, s in receiver.selections_at_start if s.certificate is not None
+        }
+
+    shown = stand_ins.made[REAL_THUMBPRINT].thumbprint
+    assert chosen == {shown}
+    assert answer.document["certificate"]["thumbprint"] == shown
+
+
+async def test_a_receiver_without_look_alikes(tmp_path: Path) -> None:
+    """It does not start."""
+    config, ports = replay(tmp_path, ALL)
+    receiver = Receiver(load_config(config, overrides=ports[1::2], environ={}))
+
+    with pytest.raises(ConfigError, match="can be explained but not served"):
+        await receiver.__aenter__()
+
+
+async def test_a_key_that_leaves_a_running_receiver(lab: Lab) -> None:
+    """A session is not offered what cannot be loaded, whatever an export says of it: 12013."""
+    async with lab.receiver() as receiver:
+        own = lab.certificate("internal")
+        (lab.store / "internal.pem").write_bytes(pem_of(own.der))
+        (lab.store / "exported.yaml").write_text(f"{own.thumbprint}: {{private_key: present}}\n")
+        async with await greeted(receiver) as peer:
+            assert await peer.ask("X-ANONYMOUSTLS") == ["500 5.3.3 Unrecognized command"]
+    (anonymous,) = [s for s in lab.session()["selections"] if s["verb"] == "X-ANONYMOUSTLS"]
+
+    assert anonymous["event_ids"] == [12013]
+    assert "has its private key on the server that it was exported from" in anonymous["steps"][-1]["detail"]
 
 
 # -- one look-alike

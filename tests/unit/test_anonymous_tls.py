@@ -336,3 +336,20 @@ def test_json_of_nothing_has_no_certificate() -> None:
     assert shown["certificate"] is None
     assert shown["advertised"] is False
     assert shown["duration_ms"] == 1.235
+
+
+@pytest.mark.parametrize("now", [NOW, CERTIFICATE.not_after + DAY])
+def test_a_look_alike_is_named_where_it_was_chosen(now: datetime) -> None:
+    """The step that found the certificate says what is presented in its place; nothing else changes."""
+    real, _ = replace(Case(), store=(stored(CERTIFICATE, key=KeyState.ELSEWHERE),), now=now).selection()
+    shown = real.presenting(EPHEMERAL)
+    changed = [
+        (before.step, after.detail.removeprefix(before.detail))
+        for before, after in zip(real.steps, shown.steps, strict=True)
+        if before != after
+    ]
+
+    assert shown.certificate == EPHEMERAL
+    assert shown.events == real.events
+    remark = f"presented is {EPHEMERAL.thumbprint}, a look-alike with a key of its own, in place of {CERTIFICATE.thumbprint}"
+    assert changed == [("certificate_store", f"; STAND-IN: {remark}")]
