@@ -19,13 +19,14 @@ from bench.load.generator import LoadError, LoadGenerator
 from bench.machine import load_average, this_machine
 from bench.measuring import Bench, installed
 from bench.results import Results, to_json
+from bench.servers.node import PEERS
 from bench.servers.peers import Aiosmtpd, SmtpSink
 from bench.servers.receiver import VARIANTS
 from bench.servers.server import Server, SetupError
 from bench.tables import in_columns, work_table
 from bench.works import chosen, works
 
-SERVERS: tuple[Server, ...] = (*VARIANTS, Aiosmtpd(), SmtpSink())
+SERVERS: tuple[Server, ...] = (*VARIANTS, Aiosmtpd(), *PEERS, SmtpSink())
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ class Bench:
         session = Session(_MESSAGES_OF_A_WARM_UP_SESSION)
         self.generator.do(Flow(started.address(), session, sessions, 20))
         for verb in sorted(started.server.verbs):
-            for key in self.keys:
+            for key in sorted(started.server.keys):
                 self.generator.do(Flow(started.address(key), Session(1, tls=verb), 50, 20))
 
     def alternate(

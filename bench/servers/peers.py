@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,8 @@ class Aiosmtpd:
     """aiosmtpd as it is, with the handler that keeps nothing."""
 
     name: str = "stock"
-    verbs: frozenset[TlsVerb] = field(default=frozenset({"STARTTLS"}))
+    verbs: frozenset[TlsVerb] = frozenset({"STARTTLS"})
+    keys: frozenset[Key] = frozenset(Key)
     takes_bdat: bool = False
     warm_up: int = 1_000
 
@@ -56,6 +57,7 @@ class SmtpSink:
 
     name: str = "smtp-sink"
     verbs: frozenset[TlsVerb] = frozenset()
+    keys: frozenset[Key] = frozenset(Key)
     takes_bdat: bool = False
     warm_up: int = 1_000
 

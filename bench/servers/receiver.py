@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ class Receiver:
     protocol_log: bool = False
     page: bool = False
     workers: int | None = None  # None: what `serve` does by itself.
-    verbs: frozenset[TlsVerb] = field(default=frozenset({"STARTTLS", "X-ANONYMOUSTLS"}))
+    verbs: frozenset[TlsVerb] = frozenset({"STARTTLS", "X-ANONYMOUSTLS"})
+    keys: frozenset[Key] = frozenset(Key)
     takes_bdat: bool = True
     warm_up: int = 2_000
 

@@ -62,6 +62,10 @@ class Server(Protocol):
         """The TLS verbs it knows."""
 
     @property
+    def keys(self) -> frozenset[Key]:
+        """Which certificates it can show."""
+
+    @property
     def takes_bdat(self) -> bool:
         """Whether it knows CHUNKING (RFC 3030)."""
 
@@ -105,8 +109,8 @@ def running(
             words, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        for port in place.ports.values() if server.verbs else [place.ports[Key.RSA]]:
-            _await_banner(port, process, server, log)
+        for key in server.keys if server.verbs else [Key.RSA]:
+            _await_banner(place.ports[key], process, server, log)
         yield Running(server, process.pid, place.ports)
     finally:
         process.terminate()
