@@ -4,7 +4,7 @@
 # make test       everything: lint, types, layers, all tests
 # make fuzz       more than ten million inputs for the parsers, and sessions against their model for longer
 # make soak       serve for ten minutes (MINUTES=n) with faults injected: nothing lost, nothing grown
-# make bench      the receiver beside other servers on the same work: CPU per message, rates, memory
+# make bench      the receiver beside other servers on the same work, and what README.md says of it (about 25 minutes)
 # make reference  write the references of the configuration and the commands in README.md anew
 #
 # PYTHON names the Python of the virtual environment; without it the first of 3.11 to 3.13 is taken.
@@ -51,7 +51,7 @@ fuzz: $(VENV)/.fuzz
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
-bench: $(VENV)/.dev
+bench: packages $(VENV)/.dev
 	$(BIN)/python -m bench
 
 packages:

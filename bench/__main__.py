@@ -8,58 +8,57 @@ the wall clock stands beside it.  Compare figures inside one run only.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 
-from bench.keys import make_keys
-from bench.load.generator import LoadError, LoadGenerator
-from bench.machine import load_average, this_machine
-from bench.measuring import Bench, installed
-from bench.results import Results, to_json
-from bench.servers.node import PEERS
-from bench.servers.peers import Aiosmtpd, SmtpSink
-from bench.servers.receiver import VARIANTS
-from bench.servers.server import Server, SetupError
-from bench.tables import in_columns, work_table
-from bench.works import chosen, works
-
-SERVERS: tuple[Server, ...] = (*VARIANTS, Aiosmtpd(), *PEERS, SmtpSink())
+from bench.load.generator import LoadError
+from bench.publishing import publish
+from bench.report import text_of
+from bench.results import from_json, to_json
+from bench.run import SERVERS, Plan, carry_out, every_name, usual_processes
+from bench.servers.server import SetupError
 
 
 def main() -> int:
     """Measure what was asked for, and print it."""
     given = _options().parse_args()
-    catalogue = list(works())
+    plan = Plan(
+        given.only or [],
+        given.servers.split(",") if given.servers else [],
+        given.rounds,
+        given.processes,
+        pinned=not given.no_pin,
+    )
     if given.list:
-        print("\n".join(each.name for each in catalogue))
+        print("\n".join(every_name()))
         return 0
-    names = chosen(given.only or ["*"], (each.name for each in catalogue))
-    if not names:
-        print(f"no work is called {' or '.join(given.only)}; --list shows them", file=sys.stderr)
+    if problem := _problem(plan, given):
+        print(f"python -m bench: {problem}", file=sys.stderr)
         return 2
-    wanted = [each for each in SERVERS if not given.servers or each.name in given.servers.split(",")]
-    servers, missing = installed(wanted)
-    machine = this_machine()
-    results = Results(machine, given.rounds, {each.name: each.title for each in servers}, missing)
-    # A server and its senders each have a CPU of their own, where there are two.
-    here, there = (0, 1) if (os.cpu_count() or 1) > 1 and not given.no_pin else (None, None)
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="bench-") as folder,
-            LoadGenerator(given.processes, cpu=there) as generator,
-        ):
-            bench = Bench(Path(folder) / "servers", make_keys(Path(folder) / "keys"), generator, here, _say)
-            some = [each for each in catalogue if each.name in names]
-            results.works = bench.alternate(servers, some, given.rounds)
-    except (LoadError, SetupError) as error:
-        print(error, file=sys.stderr)
+        results = from_json(given.render.read_text("utf-8")) if given.render else carry_out(plan, _say)
+    except (LoadError, SetupError, OSError, ValueError) as error:
+        print(f"python -m bench: {error}", file=sys.stderr)
         return 1
-    results.machine = replace(machine, load_average=(machine.load_average[0], load_average()))
-    print(to_json(results) if given.json else _text(results))
+    print(to_json(results) if given.json else text_of(results))
+    if given.write:
+        publish(results)
     return 0
+
+
+def _problem(plan: Plan, given: argparse.Namespace) -> str | None:
+    """Return what is wrong with what was asked for."""
+    unknown = set(plan.servers) - {each.name for each in SERVERS}
+    if not plan.names:
+        return f"nothing is called {' or '.join(plan.only)}; --list shows the names"
+    if unknown:
+        known = ", ".join(each.name for each in SERVERS)
+        return f"--servers: {', '.join(sorted(unknown))}: there are {known}"
+    if plan.rounds < 1 or plan.processes < 1:
+        return "--rounds and --processes are at least 1"
+    if given.write and (plan.only or plan.servers):
+        return "--write publishes whole runs: what stands side by side was measured side by side"
+    return None
 
 
 def _options() -> argparse.ArgumentParser:
@@ -67,34 +66,33 @@ def _options() -> argparse.ArgumentParser:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument(
-        "--only", action="append", metavar="NAME", help="work by name or pattern, e.g. '1kb-*/plain'"
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="a work or part by name or pattern, e.g. '1kb-*/plain'",
     )
     options.add_argument("--servers", metavar="NAMES", help="servers by name, with commas")
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--processes", type=int, default=1, help="of senders (default 1)")
+    options.add_argument("--rounds", type=int, default=3, help="in alternation (default 3)")
+    options.add_argument(
+        "--processes",
+        type=int,
+        default=usual_processes(),
+        help="of senders (default: one for each CPU but that of the servers)",
+    )
     options.add_argument("--no-pin", action="store_true", help="let servers and senders run on any CPU")
     options.add_argument("--json", action="store_true", help="print the results as JSON")
-    options.add_argument("--list", action="store_true", help="print the names of all work")
+    options.add_argument("--list", action="store_true", help="print the names of all works and parts")
+    options.add_argument(
+        "--write", action="store_true", help="write tables and pictures into README.md and docs"
+    )
+    options.add_argument(
+        "--render", type=Path, metavar="FILE", help="measure nothing: take the results of a file"
+    )
     return options
 
 
 def _say(what: str) -> None:
     print(what, file=sys.stderr)
-
-
-def _text(results: Results) -> str:
-    lines = []
-    for name, cells in results.works.items():
-        if cells:
-            lines += [name, *(f"  {line}" for line in in_columns(work_table(results, name))), ""]
-    lines += [f"not measured: {name}: {why}" for name, why in results.missing.items()]
-    machine = results.machine
-    begin, end = machine.load_average
-    lines.append(
-        f"{machine.at}, {machine.processor}, {machine.cores} cores, Linux {machine.kernel}, Python {machine.python}, "
-        f"{machine.openssl}, load average {begin:g} to {end:g}"
-    )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bench import floor
 from bench.load.work import Flow, Session
 from bench.processes import cpu_seconds_at_rest
 from bench.results import Cell
@@ -67,11 +69,25 @@ class Bench:
                 order = started[turn % len(started) :] + started[: turn % len(started)]
                 for number, work in enumerate(works, 1):
                     self.say(f"round {turn + 1} of {rounds}: {work.name} ({number} of {len(works)})")
+                    cells = found[work.name]
                     for each in order:
                         if work.fits(each.server):
-                            cell = found[work.name].get(each.server.name, Cell())
-                            found[work.name][each.server.name] = self._measured(work, each, cell)
+                            cell = cells.get(each.server.name, Cell())
+                            cells[each.server.name] = self._measured(work, each, cell)
+                    if work.is_handshake:
+                        cells[floor.NAME] = self._floor(work, cells.get(floor.NAME, Cell()))
         return found
+
+    def _floor(self, work: Work, cell: Cell) -> Cell:
+        """Return what OpenSSL alone needs for the handshakes of *work*, where the servers run."""
+        usual = os.sched_getaffinity(0)
+        if self.cpu is not None:
+            os.sched_setaffinity(0, {self.cpu})
+        try:
+            alone = floor.handshake_us(self.keys[work.key], resumed=work.session.resumes)
+        finally:
+            os.sched_setaffinity(0, usual)
+        return Cell([*cell.cpu_us, alone], [*cell.per_second, _MICRO / alone], busy=[*cell.busy, 0.0])
 
     def _measured(self, work: Work, at: Running, cell: Cell) -> Cell:
         """Do *work* once, and return the cell with one figure more in each list."""
@@ -91,6 +107,7 @@ def with_figures(cell: Cell, tally: Tally, cpu: float) -> Cell:
         p50_ms=[*cell.p50_ms, *p50],
         p99_ms=[*cell.p99_ms, *p99],
         busy=[*cell.busy, tally.busy],
+        resumed=[*cell.resumed, tally.resumed / tally.sessions],
         tls=tally.tls,
     )
 

@@ -35,6 +35,7 @@ class Cell:
     p50_ms: list[float] = field(default_factory=list)  # From MAIL to the last 250; empty without messages.
     p99_ms: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)  # Of the senders: near 1 they limit the rate.
+    resumed: list[float] = field(default_factory=list)  # The part of the TLS sessions that were.
     tls: str | None = None  # Version and cipher.
 
 
@@ -53,6 +54,24 @@ class Machine:
     load_average: tuple[float, float]  # Over five minutes, at the begin of the run and at its end.
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Sessions that one process of a server held, idle behind their last EHLO."""
+
+    server: str
+    tls: str | None  # The verb.
+    sessions: int
+    before: int  # Resident octets without them,
+    resident: int  # and with them.
+    active: int = 0  # So many of them sent messages while the others stayed idle;
+    messages: int = 0  # so many in all, every one of them accepted.
+
+    @property
+    def mib_per_thousand(self) -> float:
+        """MiB for a thousand of them."""
+        return (self.resident - self.before) / self.sessions * 1000 / 2**20
+
+
 @dataclass(slots=True)
 class Results:
     """A run."""
@@ -61,7 +80,17 @@ class Results:
     rounds: int
     titles: dict[str, str]  # By the names of the servers, in the order of the tables.
     missing: dict[str, str] = field(default_factory=dict)  # Servers that could not be had, and why.
+    seconds: float = 0.0  # That the run took.
+    descriptors: int = 0  # That a process could have open.
     works: dict[str, dict[str, Cell]] = field(default_factory=dict)  # By work and server.
+    held: list[Held] = field(default_factory=list)
+    selection_us: list[float] = field(
+        default_factory=list
+    )  # Both selections of a session; one figure a round.
+    growth: dict[str, dict[int, list[float]]] = field(
+        default_factory=dict
+    )  # CPU µs per message: by server and sessions at once, one figure a round.
+    workers: dict[int, Cell] = field(default_factory=dict)  # 1 KB, 100 per connection, by worker processes.
 
 
 _ADAPTER = TypeAdapter(Results)

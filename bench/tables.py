@@ -22,11 +22,14 @@ def work_table(results: Results, work: str) -> Table:
     """Return one work: a row for each server."""
     cells = results.works[work]
     reference = cells.get(REFERENCE)
-    head = ["server", "CPU µs", "min..max", f"x {REFERENCE}", "per second", "p50 ms", "p99 ms"]
-    return [
-        head,
-        *(_row(results.titles[name], cells[name], reference) for name in results.titles if name in cells),
-    ]
+    table = [["server", "CPU µs", "min..max", f"x {REFERENCE}", "per second", "p50 ms", "p99 ms"]]
+    table += [_row(title, cells[name], reference) for name, title in results.titles.items() if name in cells]
+    # What has no figure in any row has no column.
+    columns = [column for column in zip(*table, strict=True) if any(column[1:])]
+    if work.startswith("resumed/"):
+        shares = (cells[name].resumed for name in results.titles if name in cells)
+        columns.append(("resumed", *(f"{Spread.of(each).median:.0%}" if each else "" for each in shares)))
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _row(title: str, cell: Cell, reference: Cell | None) -> list[str]:

@@ -35,6 +35,11 @@ class Work:
         """What its cost is counted by."""
         return "message" if self.session.messages else "session"
 
+    @property
+    def is_handshake(self) -> bool:
+        """Whether it is handshakes, and nothing else."""
+        return self.session.tls is not None and not self.session.messages
+
     def flow(self, address: Address) -> Flow:
         """Return it as an order for the load generator."""
         return Flow(address, self.session, self.sessions, self.at_once)

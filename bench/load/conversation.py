@@ -32,7 +32,7 @@ class Senders:
     def __post_init__(self) -> None:
         self._flights = flights_of(self.session)
         if self.session.tls is not None:
-            self._context = _context()
+            self._context = client_context()
 
     def open(self, wire: Wire) -> Generator[int]:
         """Connect, greet, and upgrade where the session does."""
@@ -78,7 +78,7 @@ class Senders:
         yield from self.leave(wire)
 
 
-def _context() -> ssl.SSLContext:
+def client_context() -> ssl.SSLContext:
     """Return what every sender shakes hands with: TLS 1.2, as Exchange speaks it, and no question of trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

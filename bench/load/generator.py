@@ -25,16 +25,16 @@ class LoadError(Exception):
 class LoadGenerator:
     """Processes of senders on this machine, kept from one order to the next; a context manager.
 
-    Each order has *limit* seconds.  With *cpu* all of them run there alone.
+    Each order has *limit* seconds.  With *cpus* all of them run there alone.
     """
 
-    def __init__(self, processes: int = 1, *, limit: float = 120.0, cpu: int | None = None) -> None:
+    def __init__(self, processes: int = 1, *, limit: float = 120.0, cpus: set[int] | None = None) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._pipes: list[Connection[Order | None, Tally]] = []
         self._processes: list[BaseProcess] = []
         for _ in range(processes):
             ours, theirs = spawning.Pipe()
-            process = spawning.Process(target=take_orders, args=(theirs, limit, cpu), daemon=True)
+            process = spawning.Process(target=take_orders, args=(theirs, limit, cpus), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)

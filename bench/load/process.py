@@ -22,10 +22,10 @@ _POLL = 1.0  # Seconds.
 _OPENING = 100
 
 
-def take_orders(pipe: Connection[Tally, Order | None], limit: float, cpu: int | None) -> None:
-    """Carry out orders until there is None; each ends after *limit* seconds at the latest, on *cpu* where one is named."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
+def take_orders(pipe: Connection[Tally, Order | None], limit: float, cpus: set[int] | None) -> None:
+    """Carry out orders until there is None; each ends after *limit* seconds at the latest, on *cpus* where some are named."""
+    if cpus is not None:
+        os.sched_setaffinity(0, cpus)
     office = Office(limit)
     while (order := pipe.recv()) is not None:
         pipe.send(office.carry_out(order))

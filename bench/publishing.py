@@ -1,0 +1,78 @@
+"""Writing a run into README.md and docs: tables, pictures, and the figures themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.chart import Bar, Group, Line, bar_chart, line_chart
+from bench.report import OVERVIEW, document_of, readme_of
+from bench.results import Spread, ratio, to_json
+from bench.tables import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bench.results import Results
+
+ROOT = Path(__file__).parents[1]
+RESULTS = "docs/performance.json"
+BEGIN = "<!-- The measurements begin; `make bench` writes them. -->"
+END = "<!-- The measurements end. -->"
+_COLOURS = {"receiver": "a", "receiver-logged": "b", "receiver-durable": "c"}
+
+
+def publish(results: Results, root: Path = ROOT) -> None:
+    """Write everything below *root*, which is the project's folder."""
+    readme = root / "README.md"
+    readme.write_text(rewritten(readme.read_text("utf-8"), results), "utf-8")
+    for name, text in files_of(results).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+def files_of(results: Results) -> Mapping[str, str]:
+    """Return what is written beside README.md, by its place in the project."""
+    files = {
+        RESULTS: to_json(results) + "\n",
+        "docs/performance.md": document_of(results),
+        "docs/images/performance.svg": bar_chart(
+            "Server CPU per message",
+            "µs, less is better; in brackets how many times as cheap as stock aiosmtpd",
+            list(_groups(results)),
+        ),
+    }
+    if results.growth:
+        lines = [
+            Line(results.titles[name], [(count, Spread.of(us).median) for count, us in by_count.items()])
+            for name, by_count in results.growth.items()
+        ]
+        files["docs/images/sessions.svg"] = line_chart(
+            "Cost of a message by sessions that send at once", "sessions", "server CPU µs, 1 KB", lines
+        )
+    return files
+
+
+def rewritten(readme: str, results: Results) -> str:
+    """Return *readme* with the measurements as they have to be."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README.md has no lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{readme_of(results)}\n\n{END}{after}"
+
+
+def _groups(results: Results) -> Iterator[Group]:
+    for work, title in OVERVIEW.items():
+        cells = results.works.get(work, {})
+        stock = cells.get("stock")
+        bars = []
+        for name in results.titles:
+            if (cell := cells.get(name)) is not None:
+                median = Spread.of(cell.cpu_us).median
+                against = f" ({ratio(stock.cpu_us, cell.cpu_us).median:.1f}x)" if stock else ""
+                label = results.titles[name].replace("smtpd-anontls", "this receiver", 1)
+                bars.append(Bar(label, median, f"{number(median)}{against}", _COLOURS.get(name, "other")))
+        if bars:
+            yield Group(title, bars)

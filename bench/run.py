@@ -1,0 +1,125 @@
+"""A run: which parts of it, with which servers, and what was found."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import floor, holding
+from bench.keys import make_keys
+from bench.load.generator import LoadGenerator
+from bench.machine import load_average, this_machine
+from bench.measuring import Bench, installed
+from bench.results import Cell, Results
+from bench.selecting import selection_us
+from bench.servers.node import PEERS
+from bench.servers.peers import Aiosmtpd, SmtpSink
+from bench.servers.receiver import CAPTURE_OFF, DURABLE, LOGGED, VARIANTS
+from bench.servers.server import Server, SetupError
+from bench.works import chosen, works
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SERVERS: tuple[Server, ...] = (*VARIANTS, Aiosmtpd(), *PEERS, SmtpSink())
+# Without them there is no comparison; the others are measured where they can be had.
+NEEDED = {"stock", "smtp-server", "smtp-sink"}
+MEMORY, SELECTION, SESSIONS, WORKERS = "memory", "selection", "sessions", "workers"
+PARTS = (MEMORY, SELECTION, SESSIONS)
+_WORKERS = (1, 2)
+_MOST_SENDERS = 4
+_WORK_OF_WORKERS = "1kb-100/plain/data"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured."""
+
+    only: Sequence[str]  # Names and patterns; none: everything.
+    servers: Sequence[str]  # Names; none: all.
+    rounds: int
+    processes: int  # Of senders.
+    pinned: bool  # Whether a server and its senders each have a CPU of their own, where there are two.
+
+    @property
+    def names(self) -> set[str]:
+        """The names of works and parts that are meant."""
+        return chosen(self.only or ["*"], every_name())
+
+    def wants(self, server: Server) -> bool:
+        """Whether *server* is meant."""
+        return not self.servers or server.name in self.servers
+
+
+def usual_processes() -> int:
+    """Return how many processes of senders there are unless told otherwise: one for each CPU that no server has."""
+    return min(_MOST_SENDERS, max(1, len(os.sched_getaffinity(0)) - 1))
+
+
+def every_name() -> list[str]:
+    """Return the names of all works and parts."""
+    return [*(each.name for each in works()), *PARTS]
+
+
+def carry_out(plan: Plan, say: Callable[[str], None]) -> Results:
+    """Measure what is planned; SetupError and LoadError say why it cannot be done."""
+    began = time.monotonic()
+    servers, missing = installed([each for each in SERVERS if plan.wants(each)])
+    for name in NEEDED & missing.keys():
+        raise SetupError(missing[name])
+    titles = {each.name: each.title for each in servers} | {floor.NAME: floor.TITLE}
+    results = Results(this_machine(), plan.rounds, titles, missing)
+    results.descriptors = holding.raise_descriptor_limit()
+    here, there = _places(plan)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        LoadGenerator(plan.processes, cpus=there) as generator,
+    ):
+        folder = Path(name)
+        bench = Bench(folder / "servers", make_keys(folder / "keys"), generator, here, say)
+        _measure(plan, bench, servers, results)
+    results.seconds = time.monotonic() - began
+    results.machine = replace(results.machine, load_average=(results.machine.load_average[0], load_average()))
+    return results
+
+
+def _places(plan: Plan) -> tuple[int | None, set[int] | None]:
+    """Return the CPU of a server and those of the senders; None: any."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if not plan.pinned or len(cpus) == 1:
+        return None, None
+    return cpus[0], set(cpus[1:])
+
+
+def _measure(plan: Plan, bench: Bench, servers: Sequence[Server], results: Results) -> None:
+    names = plan.names
+    # The cheap ones first: what is wrong is seen early.
+    if SELECTION in names:
+        bench.say("the selections of a session")
+        results.selection_us = selection_us(bench.folder / SELECTION, bench.keys, plan.rounds)
+    if some := [each for each in works() if each.name in names]:
+        results.works = bench.alternate(servers, some, plan.rounds)
+    if SESSIONS in names:
+        some_servers = [each for each in servers if each.name in {CAPTURE_OFF.name, DURABLE.name, "stock"}]
+        results.growth = holding.growth(bench, some_servers, plan.rounds)
+    if MEMORY in names:
+        # Their logs take no memory: one receiver that writes is enough.
+        some_servers = [each for each in servers if each.name != LOGGED.name]
+        big = [each for each in some_servers if each.name in {CAPTURE_OFF.name, DURABLE.name}]
+        results.held = holding.memory(bench, some_servers, big, results.descriptors)
+    if WORKERS in names and plan.wants(DURABLE):
+        results.workers = _workers(plan, bench)
+
+
+def _workers(plan: Plan, bench: Bench) -> dict[int, Cell]:
+    """Return what the receiver with its journal does with so many worker processes; all CPUs are everybody's."""
+    servers = [replace(DURABLE, name=f"{count}-workers", workers=count) for count in _WORKERS]
+    work = next(each for each in works() if each.name == _WORK_OF_WORKERS)
+    with LoadGenerator(plan.processes) as generator:
+        anywhere = replace(bench, generator=generator, cpu=None)
+        cells = anywhere.alternate(servers, [work], plan.rounds)[work.name]
+    return {each.workers: cells[each.name] for each in servers if each.workers is not None}
