@@ -63,9 +63,11 @@ class Announcer:
         server: str | None,
         connector: str | None,
         session_id: str | None,
+        *,
+        time: datetime | None = None,
     ) -> None:
-        """Write an event."""
-        now = self._clock()
+        """Write an event, of now or of *time*."""
+        now = self._clock() if time is None else time
         # Microseconds, and one more where two events share one: increasing over restarts, too.
         self._last_id = max(self._last_id + 1, int(now.timestamp() * _IN_UNITS_OF_MICROSECONDS))
         record = EventRecord(

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smtpd_anontls.domain.matching import Bound
 from smtpd_anontls.smtp.listener import ListenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.endpoints import Binding
-    from smtpd_anontls.smtp.listener import Listener
 
     OnFailure = Callable[[ListenError], None] | None
     # A connector's binding to port 0, by server and connector.
     Place = tuple[str, str, Binding]
+
+
+class Opens(Protocol):
+    """Listens, whether it accepts what comes there itself or others do."""
+
+    async def listen(self, bindings: Iterable[Binding], *, on_failure: OnFailure = None) -> set[Binding]:
+        """Listen on exactly *bindings*, and return which are open; see smtp.listener.Listener."""
+        ...
+
+    async def open(self, binding: Binding) -> Binding | None:
+        """Listen on one binding and return it with its real port; None where this machine cannot have it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,7 @@ class Bindings:
 
 
 async def bind(
-    listener: Listener, servers: Sequence[Server], before: Bindings, *, on_failure: OnFailure = None
+    listener: Opens, servers: Sequence[Server], before: Bindings, *, on_failure: OnFailure = None
 ) -> Bindings:
     """Listen on the bindings of all enabled connectors, keeping the sockets that stay.
 
@@ -60,7 +71,7 @@ async def bind(
     return Bindings(tuple(bound), given)
 
 
-async def _open(listener: Listener, binding: Binding, on_failure: OnFailure) -> Binding | None:
+async def _open(listener: Opens, binding: Binding, on_failure: OnFailure) -> Binding | None:
     try:
         return await listener.open(binding)
     except ListenError as error:

@@ -5,6 +5,8 @@ Who keeps house opens and closes those rooms, and says what holds when the confi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from smtpd_anontls.binding import Bindings
 from smtpd_anontls.certificates.store import StoreError
+from smtpd_anontls.deciding import close_directory
 from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import ProtocolLoggingLevel
 from smtpd_anontls.domain.limits import Connections, MessageRates
@@ -145,10 +148,40 @@ class Household:
         self._announces = announcer
         self._logs_protocol = protocol_log
         self._observers: list[Observer] = []
+        # Directories that a changed configuration no longer has, being closed.
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._no_sessions = asyncio.Event()
 
-    async def refresh(self) -> None:
+    async def refresh(self) -> bool | None:
         """Take over a configuration that has changed; never raise: what cannot be taken stays as it was."""
         raise NotImplementedError
+
+    # -- what holds
+
+    def _hold(self, surroundings: Surroundings, bindings: Bindings) -> None:
+        """Let these hold for sessions that begin now."""
+        if surroundings.directory is not self.surroundings.directory:
+            self._retire(self.surroundings)
+        self.surroundings, self._bindings = surroundings, bindings
+
+    def _retire(self, surroundings: Surroundings) -> None:
+        """Close the directory of *surroundings* when no session can be asking it any more."""
+
+        async def close_later() -> None:
+            # Stopping is the other reason to close it, and there are no sessions then.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._no_sessions.wait(), surroundings.longest_decision)
+            await close_directory(surroundings.directory)
+
+        task = asyncio.create_task(close_later())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _close_directories(self) -> None:
+        """Close every directory: no session comes any more."""
+        self._no_sessions.set()
+        await close_directory(self.surroundings.directory)
+        await asyncio.gather(*self._retiring)
 
     # -- what a session asks (smtp.ports.House)
 
@@ -241,15 +274,15 @@ class Household:
         except JournalError as error:
             # The journal warns by itself, once for as long as it lasts.
             raise DeliveryError from error
-        self._acknowledged(message)
+        self._acknowledged(message_id, message)
         return message_id
 
-    def _acknowledged(self, message: MessageRecord) -> None:
+    def _acknowledged(self, message_id: int, message: MessageRecord) -> None:
         """Tell that a message has become durable."""
         if self._observers:
             # The record's time is when its last octet came; a clock may be set back meanwhile.
             seconds = max(0.0, (self.now() - message.time).total_seconds())
-            self._tell(Acknowledged(message, len(message.raw), seconds))
+            self._tell(Acknowledged(message_id, message, len(message.raw), seconds))
 
     def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
         """Write an event of a session."""

@@ -8,9 +8,10 @@ A watcher would be late for the session that follows a change at once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,12 +19,11 @@ from smtpd_anontls.announcing import Announcer
 from smtpd_anontls.binding import bind
 from smtpd_anontls.deciding import (
     Surroundings,
-    close_directory,
     refuse_useless_ciphers,
     select_at_start,
     warnings_of_the_day,
 )
-from smtpd_anontls.domain.faults import Fault, FaultList
+from smtpd_anontls.domain.faults import Fault, FaultList, own_tallies
 from smtpd_anontls.household import Household, OwnLimits
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
 from smtpd_anontls.journal.waiting import Messages
@@ -35,11 +35,13 @@ from smtpd_anontls.settings.faults import read_faults
 from smtpd_anontls.smtp.listener import Listener, ListenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
+    from smtpd_anontls.binding import Opens
     from smtpd_anontls.certificates.stand_ins import StandIns
-    from smtpd_anontls.domain.connectors import ReceiveConnector
+    from smtpd_anontls.domain.connectors import ReceiveConnector, Server
+    from smtpd_anontls.domain.faults import Tally
     from smtpd_anontls.domain.matching import Bound
     from smtpd_anontls.domain.records import MessageRecord
     from smtpd_anontls.household import Observer
@@ -59,6 +61,15 @@ _LOOK_INTERVAL = 1.0
 def utc_now() -> datetime:
     """Return the time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Workforce:
+    """The processes that serve."""
+
+    wanted: int
+    running: int
+    lost: int  # So far: those that ended without being told to.
 
 
 class Receiver(Household):
@@ -87,7 +98,7 @@ class Receiver(Household):
         self.protocol_log = _protocol_log_of(settings.protocol_log, clock=clock, on_warning=on_warning)
         super().__init__(
             surroundings=Surroundings.of(settings, on_warning=on_warning, stand_ins=stand_ins),
-            faults=FaultList(settings.faults, chance),
+            faults=FaultList(settings.faults, chance, self._tallies),
             limits=OwnLimits(),
             journal=self.journal,
             announcer=self._announcer,
@@ -95,12 +106,10 @@ class Receiver(Household):
             clock=clock,
         )
         self.listener = Listener(self, on_warning=on_warning)
+        self._opens: Opens = self.listener
         self.selections_at_start: list[tuple[ReceiveConnector, Selection]] = []
         self._watch: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
-        # Directories that a changed configuration no longer has, being closed.
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._no_sessions = asyncio.Event()
         self._stopping = False
         self._warnings_due = self.now() + _DAY
 
@@ -110,7 +119,7 @@ class Receiver(Household):
         """Open everything, write the events of a start, and listen; one clear error where that cannot be."""
         settings = self._live.settings
         servers = [each.server for each in settings.servers]
-        async with contextlib.AsyncExitStack() as opened:
+        async with AsyncExitStack() as opened:
             opened.push_async_callback(self._close_directories)
             refuse_useless_ciphers(settings)
             await provision(settings, now=self.now(), on_made=self._on_made)
@@ -131,11 +140,15 @@ class Receiver(Household):
             await self.surroundings.refuse_keys_elsewhere(self.selections_at_start, settings.text_name)
             for event in events:
                 self._announcer.write_placed(event)
-            opened.push_async_callback(self.listener.close, DRAIN_TIMEOUT)
-            self._bindings = await bind(self.listener, servers, self._bindings)
+            await self._begin(servers, opened)
             self._watch = asyncio.create_task(self._keep_watch())
             self._opened = opened.pop_all()
         return self
+
+    async def _begin(self, servers: Sequence[Server], opened: AsyncExitStack) -> None:
+        """Listen; *opened* closes what is open, the newest first."""
+        opened.push_async_callback(self.listener.close, DRAIN_TIMEOUT)
+        self._bindings = await bind(self._opens, servers, self._bindings)
 
     async def __aexit__(
         self,
@@ -166,6 +179,23 @@ class Receiver(Household):
         """The settings as they hold now; what only a start changes is in them as the file has it."""
         return self._live.settings
 
+    @property
+    def running(self) -> int:
+        """How many sessions run now."""
+        return len(self.listener.sessions)
+
+    @property
+    def workforce(self) -> Workforce:
+        """How many processes serve."""
+        return Workforce(1, 1, 0)
+
+    def ailments(self) -> list[str]:
+        """Return a sentence for each thing that keeps mail from being taken, beside what others can see."""
+        return []
+
+    async def applied(self) -> None:
+        """Return when what was wanted last holds for every session that begins."""
+
     def observe(self, observer: Observer) -> None:
         """Let *observer* be told of each session that ends, each message that is durable and each event.
 
@@ -181,6 +211,10 @@ class Receiver(Household):
         """The faults that are wanted now, with their counts."""
         return self._faults
 
+    def _tallies(self, number: int) -> Sequence[Tally]:
+        """Return so many counts of faults that have counted nothing yet."""
+        return own_tallies(number)
+
     def put_faults(self, faults: Iterable[Fault | dict[str, Any]]) -> int:
         """Want exactly *faults* in sessions that begin from now on; return the number of the list.
 
@@ -193,25 +227,35 @@ class Receiver(Household):
         """Want none, those of the configuration included."""
         self._faults.replace(())
 
-    def _acknowledged(self, message: MessageRecord) -> None:
+    def _acknowledged(self, message_id: int, message: MessageRecord) -> None:
         """Wake those who wait for a message that has become durable, and tell the observers."""
         self.messages.arrived(message)
-        super()._acknowledged(message)
+        super()._acknowledged(message_id, message)
 
     # -- configuration that changes while it runs
 
-    async def refresh(self, *, force: bool = False) -> None:
-        """Take over a configuration file that has changed; never raise: what cannot be taken stays as it was."""
+    async def refresh(self, *, force: bool = False) -> bool:
+        """Take over a configuration file that has changed, and return whether there was anything to take.
+
+        Never raise: what cannot be taken stays as it was.
+        """
         if self._live.is_current() and not force:
-            return
+            return False
         async with self._refreshing:
             # Another session may have done it meanwhile.
             if self._stopping or (self._live.is_current() and not force):
-                return
+                return False
             try:
-                await self._take_over(await asyncio.to_thread(self._live.read, force=force))
+                change = await asyncio.to_thread(self._live.read, force=force)
+                await self._take_over(change)
             except Exception:
                 log.exception("the configuration could not be taken over")
+                return False
+            return change.settings is not None
+
+    async def reload(self) -> None:
+        """Read the configuration again, whether it has changed or not."""
+        await self.refresh(force=True)
 
     async def alter(self, change: Callable[[Settings], Settings]) -> None:
         """Let *change* of the settings hold from the next session on, until the file changes or is read again.
@@ -231,33 +275,13 @@ class Receiver(Household):
         else:
             surroundings = self.surroundings.adapted_to(settings, on_warning=self._warn)
             servers = [each.server for each in settings.servers]
-            bindings = await bind(self.listener, servers, self._bindings, on_failure=self._warn_of_binding)
+            bindings = await bind(self._opens, servers, self._bindings, on_failure=self._warn_of_binding)
             if settings.faults != self._live.settings.faults:
                 self._faults.replace(settings.faults)
             self._live.take(change)
-            if surroundings.directory is not self.surroundings.directory:
-                self._retire(self.surroundings)
-            self.surroundings, self._bindings = surroundings, bindings
+            self._hold(surroundings, bindings)
         for event in change.events:
             self._announcer.write_placed(event)
-
-    def _retire(self, surroundings: Surroundings) -> None:
-        """Close the directory of *surroundings* when no session can be asking it any more."""
-
-        async def close_later() -> None:
-            # Stopping is the other reason to close it, and there are no sessions then.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._no_sessions.wait(), surroundings.longest_decision)
-            await close_directory(surroundings.directory)
-
-        task = asyncio.create_task(close_later())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-
-    async def _close_directories(self) -> None:
-        self._no_sessions.set()
-        await close_directory(self.surroundings.directory)
-        await asyncio.gather(*self._retiring)
 
     def _warn_of_binding(self, error: ListenError) -> None:
         self._warn(f"{error}; until the next change or SIGHUP the connector goes without it")

@@ -26,6 +26,8 @@ _PATIENCE = 0.2
 _PAUSE = 0.02
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.settings.values import Finding, Loaded, ServerSettings, Settings
 
@@ -41,28 +43,33 @@ class Change:
     noted: tuple[str, ...] = ()  # What the file's own warnings were; they are given once.
 
 
+def is_current(watched: Path | None, snapshot: Snapshot | None) -> bool:
+    """Whether the file that is watched is still the one of *snapshot*; costs a stat."""
+    if watched is None:
+        return True
+    stamp = stamp_of(watched)
+    if snapshot is None:
+        return stamp is None
+    return snapshot.settled and snapshot.stamp == stamp
+
+
 class LiveSettings:
     """The settings as they hold now."""
 
     def __init__(self, loaded: Loaded) -> None:
         """Start from a configuration that has been read."""
         self._read_again = loaded.again
-        self._path = loaded.watched
+        self.watched = loaded.watched
         # Where the file has changed since it was read, the first look reads it again.
-        self._snapshot = self._look()
-        if self._snapshot is not None and self._snapshot.content != loaded.octets:
-            self._snapshot = None
+        self.snapshot = self._look()
+        if self.snapshot is not None and self.snapshot.content != loaded.octets:
+            self.snapshot = None
         self._noted = loaded.warnings
         self.settings: Settings = loaded.settings
 
     def is_current(self) -> bool:
         """Whether the file is still the one that was read; costs a stat."""
-        if self._path is None:
-            return True
-        stamp = stamp_of(self._path)
-        if self._snapshot is None:
-            return stamp is None
-        return self._snapshot.settled and self._snapshot.stamp == stamp
+        return is_current(self.watched, self.snapshot)
 
     def read(self, *, force: bool = False) -> Change:
         """Read the file again and say what would change; never raise, and change nothing: a thread may do it.
@@ -72,7 +79,7 @@ class LiveSettings:
         until = time.monotonic() + _PATIENCE
         while True:
             found = self._look()
-            if self._read_again is None or not (force or _differ(self._snapshot, found)):
+            if self._read_again is None or not (force or _differ(self.snapshot, found)):
                 return Change(found, noted=self._noted)
             try:
                 loaded = self._read_again()
@@ -105,20 +112,20 @@ class LiveSettings:
 
     def altered(self, settings: Settings) -> Change:
         """Return the change to *settings* that come from elsewhere; the file still says what it said."""
-        return Change(self._snapshot, settings, noted=self._noted)
+        return Change(self.snapshot, settings, noted=self._noted)
 
     def take(self, change: Change) -> None:
         """Let *change* hold."""
-        self._snapshot, self._noted = change.snapshot, change.noted
+        self.snapshot, self._noted = change.snapshot, change.noted
         if change.settings is not None:
             self.settings = change.settings
 
     def _look(self) -> Snapshot | None:
         """Return the file's octets and stamp; None where it cannot be read, which the loader explains."""
-        if self._path is None:
+        if self.watched is None:
             return None
         try:
-            return take(self._path, _LARGEST)
+            return take(self.watched, _LARGEST)
         except (FileNotFoundError, UnreadableFileError):
             return None
 

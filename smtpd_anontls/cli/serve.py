@@ -28,9 +28,12 @@ from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import ConfigError, load_config
 from smtpd_anontls.smtp.listener import ListenError
+from smtpd_anontls.supervisor.process import WorkerError
+from smtpd_anontls.supervisor.sockets import shares_ports
+from smtpd_anontls.supervisor.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from smtpd_anontls.settings.values import Loaded
 
@@ -44,7 +47,10 @@ _CANNOT_START = (
     JournalError,
     EventLogError,
     ProtocolLogError,
+    WorkerError,
 )
+# More would be a slip of the finger; a machine of that size has other ways.
+MOST_WORKERS = 256
 
 
 @click.command(cls=Command, short_help="Run the receiver until SIGINT or SIGTERM.")
@@ -60,8 +66,16 @@ _CANNOT_START = (
     is_flag=True,
     help="Where a certificate was imported without its private key, present a look-alike: same names and dates, own key.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that serve, on the same ports; more than one need a processor for each.",
+)
 @common_options
-def serve(common: Common, log_format: str, *, stand_in_keys: bool) -> None:
+def serve(common: Common, log_format: str, *, stand_in_keys: bool, workers: int) -> None:
     """Run the receiver until SIGINT or SIGTERM; SIGHUP reads the configuration again.
 
     A change of the configuration, the directory or the store needs no signal: the next session sees
@@ -70,44 +84,75 @@ def serve(common: Common, log_format: str, *, stand_in_keys: bool) -> None:
     form = LogFormat(log_format)
     with logging_to_stderr(form):
         try:
-            _run(common, form, stand_in_keys=stand_in_keys)
+            _run(common, form, stand_in_keys=stand_in_keys, workers=workers)
         except CommandError as error:
             for line in error.message.split("\n"):
                 form.fail(line)
             raise click.exceptions.Exit(error.exit_code) from error
 
 
-def _run(common: Common, form: LogFormat, *, stand_in_keys: bool) -> None:
+def _run(common: Common, form: LogFormat, *, stand_in_keys: bool, workers: int) -> None:
+    if workers > 1:
+        _refuse_workers(stand_in_keys=stand_in_keys)
     try:
         loaded = load_config(common.config, overrides=common.overrides)
         for warning in loaded.warnings:
             form.warn(warning)
         if loaded.findings:
             raise CommandError("\n".join(each.line for each in loaded.findings), ExitCode.BAD_USAGE)
-        asyncio.run(_serve(common, loaded, form, stand_in_keys=stand_in_keys))
+        asyncio.run(_serve(common, loaded, form, stand_in_keys=stand_in_keys, workers=workers))
     except ConfigError as error:
         raise CommandError("\n".join(error.lines), ExitCode.BAD_USAGE) from error
     except _CANNOT_START as error:
         raise CommandError(str(error), ExitCode.UNREACHABLE) from error
 
 
-async def _serve(common: Common, loaded: Loaded, form: LogFormat, *, stand_in_keys: bool) -> None:
+def _refuse_workers(*, stand_in_keys: bool) -> None:
+    """Say in one line why there cannot be several workers."""
+    if stand_in_keys:
+        raise CommandError(
+            "--workers: the keys of --stand-in-keys are in one process; leave out one of the two",
+            ExitCode.BAD_USAGE,
+        )
+    if not shares_ports():
+        raise CommandError(
+            "--workers: this system does not let several processes listen on one port (SO_REUSEPORT); "
+            "leave it out",
+            ExitCode.BAD_USAGE,
+        )
+
+
+def _receiver(
+    loaded: Loaded,
+    *,
+    workers: int,
+    stand_ins: StandIns | None,
+    form: LogFormat,
+    on_made: Callable[[str], None],
+) -> Receiver:
+    if workers == 1:
+        return Receiver(loaded, on_warning=form.warn, on_made=on_made, stand_ins=stand_ins)
+    return Supervisor(loaded, workers=workers, on_warning=form.warn, on_made=on_made)
+
+
+async def _serve(
+    common: Common, loaded: Loaded, form: LogFormat, *, stand_in_keys: bool, workers: int
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Before the start, which may take seconds to make certificates: no signal ends it half done.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     made = say if form is LogFormat.text and not common.as_json else form.inform
-    receiver = Receiver(
-        loaded, on_warning=form.warn, on_made=made, stand_ins=StandIns() if stand_in_keys else None
-    )
+    stand_ins = StandIns() if stand_in_keys else None
+    receiver = _receiver(loaded, workers=workers, stand_ins=stand_ins, form=form, on_made=made)
     if form is LogFormat.json:
         receiver.observe(log_record)
     async with receiver, _page(receiver) as page:
         running: set[asyncio.Task[None]] = set()
 
         def reload() -> None:
-            task = loop.create_task(receiver.refresh(force=True))
+            task = loop.create_task(receiver.reload())
             running.add(task)
             task.add_done_callback(running.discard)
 

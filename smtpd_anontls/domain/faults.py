@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from smtpd_anontls.domain.filters import folded, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from smtpd_anontls.domain.connectors import Seconds
     from smtpd_anontls.domain.endpoints import IPAddress, RemoteIPRange
@@ -277,27 +277,70 @@ class Suffered:
         return {"fault": self.fault, "at": self.at.value, "kind": self.kind.value, "detail": self.detail}
 
 
+class Tally(Protocol):
+    """How often the conditions of a fault were met, and how often it fired."""
+
+    @property
+    def met(self) -> int:
+        """How often they were met."""
+        ...
+
+    @property
+    def fired(self) -> int:
+        """How often it fired."""
+        ...
+
+    def count(self, fires: Callable[[int, int], bool]) -> bool:
+        """Count that they are met; return whether it fires, which is counted too.
+
+        *fires* is asked with both numbers as they are then; nobody else counts meanwhile.
+        """
+        ...
+
+
 @dataclass(slots=True)
+class OwnTally:
+    """Counted here alone."""
+
+    met: int = 0
+    fired: int = 0
+
+    def count(self, fires: Callable[[int, int], bool]) -> bool:
+        """Count; see Tally."""
+        self.met += 1
+        fired = fires(self.met, self.fired)
+        self.fired += fired
+        return fired
+
+
+@dataclass(frozen=True, slots=True)
 class Numbered:
-    """A fault at its position in the list, with how often its conditions were met and how often it fired."""
+    """A fault at its position in the list, and its counts."""
 
     position: int
     fault: Fault
-    met: int = 0
-    fired: int = 0
+    tally: Tally = field(default_factory=OwnTally)
+
+    @property
+    def met(self) -> int:
+        """How often its conditions were met."""
+        return self.tally.met
+
+    @property
+    def fired(self) -> int:
+        """How often it fired."""
+        return self.tally.fired
 
     def fires(self, now: Circumstances, chance: Callable[[], float]) -> bool:
         """Whether it happens now, which is counted; *chance* is asked where its probability is less than 1."""
         fault = self.fault
-        if not fault.is_met_by(now):
-            return False
-        self.met += 1
-        if self.met % fault.every or (fault.count is not None and self.fired >= fault.count):
-            return False
-        if fault.probability < 1 and chance() >= fault.probability:
-            return False
-        self.fired += 1
-        return True
+
+        def decide(met: int, fired: int) -> bool:
+            if met % fault.every or (fault.count is not None and fired >= fault.count):
+                return False
+            return fault.probability >= 1 or chance() < fault.probability
+
+        return fault.is_met_by(now) and self.tally.count(decide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,20 +359,36 @@ class SessionFaults:
                     return
 
 
+def own_tallies(number: int) -> Sequence[Tally]:
+    """Return so many that count here alone."""
+    return [OwnTally() for _ in range(number)]
+
+
 class FaultList:
     """The faults that are wanted now; its number tells one list from the next."""
 
-    def __init__(self, faults: Iterable[Fault], chance: Callable[[], float]) -> None:
-        """*chance* gives a number from 0 up to 1, without 1."""
+    def __init__(
+        self,
+        faults: Iterable[Fault],
+        chance: Callable[[], float],
+        tallies: Callable[[int], Sequence[Tally]] = own_tallies,
+    ) -> None:
+        """*chance* gives a number from 0 up to 1, without 1; *tallies* so many that have counted nothing yet."""
         self._chance = chance
+        self._tallies = tallies
         self.version = 0
-        self.faults = _numbered(faults)
+        self.faults = self._numbered(faults)
 
     def replace(self, faults: Iterable[Fault]) -> int:
         """Want *faults* from now on, counted anew, in sessions that begin now; return the list's number."""
-        self.faults = _numbered(faults)
+        self.faults = self._numbered(faults)
         self.version += 1
         return self.version
+
+    def _numbered(self, faults: Iterable[Fault]) -> tuple[Numbered, ...]:
+        every = tuple(faults)
+        tallies = self._tallies(len(every))
+        return tuple(map(Numbered, range(len(every)), every, tallies))
 
     def for_session(self, server: str, connector: str, peer: IPAddress) -> SessionFaults | None:
         """Return the faults that can happen in a session, None where there are none."""
@@ -344,10 +403,6 @@ class FaultList:
             {"fault": each.fault.as_json(), "met": each.met, "fired": each.fired} for each in self.faults
         ]
         return {"version": self.version, "items": items}
-
-
-def _numbered(faults: Iterable[Fault]) -> tuple[Numbered, ...]:
-    return tuple(Numbered(position, fault) for position, fault in enumerate(faults))
 
 
 def _is_like(pattern: str, address: str | None) -> bool:

@@ -209,7 +209,8 @@ class MessageRecord:
 class Acknowledged:
     """A message that has become durable, so that its sender is told 250."""
 
-    message: MessageRecord  # Of one that another process took, all but its octets.
+    message_id: int
+    message: MessageRecord  # Of one that another process took, what filters look at.
     octets: int
     seconds: float  # From its last octet until it was durable.
 

@@ -47,10 +47,18 @@ class MemoryJournal:
     async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
         """Return the next id, and discard the message."""
         self._last_message_id += 1
-        self._noted.append((self._last_message_id, _without_content(message)))
+        self._note(self._last_message_id, message)
         if session is not None:
             self.record_session(session)
         return self._last_message_id
+
+    def note(self, message_id: int, message: MessageRecord) -> None:
+        """Note a message that another process has taken and discarded, under the id that it gave."""
+        self._last_message_id = max(self._last_message_id, message_id)
+        self._note(message_id, message)
+
+    def _note(self, message_id: int, message: MessageRecord) -> None:
+        self._noted.append((message_id, without_content(message)))
 
     def record_session(self, record: SessionRecord) -> None:
         """Note what is known of a session now, in place of what was."""
@@ -208,7 +216,7 @@ def _is_since(since: datetime | int | None, time: datetime, number: int) -> bool
     return since is None or number > since
 
 
-def _without_content(message: MessageRecord) -> MessageRecord:
+def without_content(message: MessageRecord) -> MessageRecord:
     """Return *message* with what filters look at, and no more: the memory is bounded."""
     headers = message.headers[:INDEXED_HEADERS]
     return replace(

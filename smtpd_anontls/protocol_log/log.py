@@ -74,7 +74,7 @@ class ProtocolLog:
     def session(self, session_id: str, connector_id: str, local: str, remote: str) -> SessionRows:
         r"""Return what takes the rows of a session; *connector_id* is ``SERVER\Connector Name``."""
         return SessionRows(
-            self._put,
+            self.put,
             self._clock,
             self._layout,
             session_id=session_id,
@@ -93,7 +93,7 @@ class ProtocolLog:
         if self._thread.is_alive():
             self._warn("does not get on; rows that wait are lost")
 
-    def _put(self, *rows: Row) -> bool:
+    def put(self, *rows: Row) -> bool:
         """Take *rows* and return True; False: too many wait already.  Never wait, never raise."""
         octets = sum(len(each.octets) for each in rows)
         with self._lock:

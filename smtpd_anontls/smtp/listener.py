@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.endpoints import Binding, parse_address
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.smtp.ports import House
     from smtpd_anontls.smtp.session import WireSession
 
-_BACKLOG = 1024
+BACKLOG = 1024
 _IPV6 = 6
 
 
@@ -27,13 +28,22 @@ class ListenError(Exception):
 class Listener:
     """Accepts connections and keeps track of their sessions."""
 
-    def __init__(self, house: House, *, on_warning: Callable[[str], None]) -> None:
-        """*on_warning* is told of bindings that this machine cannot have."""
+    def __init__(
+        self,
+        house: House,
+        *,
+        on_warning: Callable[[str], None],
+        make: Callable[[Binding], socket.socket | None] | None = None,
+    ) -> None:
+        """*on_warning* is told of bindings that this machine cannot have; *make* gives sockets that are there already."""
         self._house = house
-        self._on_warning = on_warning
+        self._make = partial(bound_socket, on_warning=on_warning) if make is None else make
         self._servers: dict[Binding, asyncio.Server] = {}
         self._sessions: set[WireSession] = set()
-        self._all_ended: asyncio.Event | None = None  # Set while it closes.
+        self._ending = False
+        self._emptied: asyncio.Event | None = (
+            None  # Set when the last session ends, where that is waited for.
+        )
 
     @property
     def sessions(self) -> frozenset[WireSession]:
@@ -66,15 +76,11 @@ class Listener:
 
     async def open(self, binding: Binding) -> Binding | None:
         """Listen on one binding and return it with its real port; None without IPv6 on this machine."""
-        try:
-            listening = _socket(binding)
-        except OSError as error:
-            if binding.address.version == _IPV6 and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
-                self._on_warning(f"{binding}: this machine has no such IPv6 address; the binding is left out")
-                return None
-            raise ListenError(f"{binding}: {_explain(error, binding)}") from error
+        listening = self._make(binding)
+        if listening is None:
+            return None
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: self._session(loop), sock=listening, backlog=_BACKLOG)
+        server = await loop.create_server(lambda: self._session(loop), sock=listening, backlog=BACKLOG)
         address, port = listening.getsockname()[:2]
         opened = Binding(parse_address(address), port)
         self._servers[opened] = server
@@ -83,33 +89,61 @@ class Listener:
     def _session(self, loop: asyncio.AbstractEventLoop) -> ReceiveSession:
         session = ReceiveSession(self._house, loop, self._forget)
         self._sessions.add(session)
-        if self._all_ended is not None:
+        if self._ending:
             session.drain()
         return session
 
     def _forget(self, session: WireSession) -> None:
         self._sessions.discard(session)
-        if self._all_ended is not None and not self._sessions:
-            self._all_ended.set()
+        if self._emptied is not None and not self._sessions:
+            self._emptied.set()
 
-    async def close(self, drain_timeout: float) -> None:
-        """Take no more connections; let transactions finish, for *drain_timeout* seconds at most."""
+    async def close(self, drain_timeout: float, *, patience: float = 0) -> None:
+        """Take no more connections; let transactions finish, for *drain_timeout* seconds at most.
+
+        Before that sessions get *patience* seconds to end by themselves.
+        """
         for server in self._servers.values():
             server.close()
         self._servers.clear()
-        self._all_ended = asyncio.Event()
         # A connection that was accepted a moment ago becomes a session in the loop's next round.
         await asyncio.sleep(0)
+        if patience and await self._is_empty_within(patience):
+            return
+        self._ending = True
         for session in self.sessions:
             session.drain()
-        if not self._sessions:
-            return
-        try:
-            await asyncio.wait_for(self._all_ended.wait(), drain_timeout)
-        except TimeoutError:
+        if not await self._is_empty_within(drain_timeout):
             for session in self.sessions:
                 session.abandon()
-            await self._all_ended.wait()
+            await self._is_empty_within(None)
+
+    async def _is_empty_within(self, seconds: float | None) -> bool:
+        """Wait until no session runs; whether that came true in time."""
+        if not self._sessions:
+            return True
+        self._emptied = asyncio.Event()
+        try:
+            await asyncio.wait_for(self._emptied.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def bound_socket(
+    binding: Binding, *, on_warning: Callable[[str], None], shared: bool = False
+) -> socket.socket | None:
+    """Return a socket that is bound; None without IPv6 on this machine, which *on_warning* is told.
+
+    *shared*: others that say so, too, may listen on the same port.  ListenError says why it cannot be.
+    """
+    try:
+        return _socket(binding, shared=shared)
+    except OSError as error:
+        if binding.address.version == _IPV6 and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+            on_warning(f"{binding}: this machine has no such IPv6 address; the binding is left out")
+            return None
+        raise ListenError(f"{binding}: {_explain(error, binding)}") from error
 
 
 def sockets_for(bindings: Iterable[Binding]) -> set[Binding]:
@@ -119,12 +153,14 @@ def sockets_for(bindings: Iterable[Binding]) -> set[Binding]:
     return {b for b in every if b.is_wildcard or (b.address.version, b.port) not in wildcards}
 
 
-def _socket(binding: Binding) -> socket.socket:
+def _socket(binding: Binding, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if binding.address.version == _IPV6 else socket.AF_INET
     # TCP by name: asyncio sets TCP_NODELAY only then, and a reply would wait for a delayed ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             # [::] is IPv6 only, so that it can stand beside 0.0.0.0.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

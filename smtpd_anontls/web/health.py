@@ -60,6 +60,7 @@ async def reasons_against(house: Receiver) -> list[str]:
     await house.journal.flush()
     if house.journal.is_failing:
         reasons.append("the journal cannot be written, so mail is not accepted")
+    reasons += house.ailments()
     asking = [each.server.name for each in house.settings.servers if _asks(house, each.server.name)]
     if asking and not await _is_usable(house, asking[0]):
         reasons.append("the directory cannot be read")

@@ -114,5 +114,5 @@ class Metrics:
         self._days.clear()
         for (server, thumbprint), left_days in days.items():
             self._days.labels(server, thumbprint).set(left_days)
-        self._running.set(len(receiver.listener.sessions))
+        self._running.set(receiver.running)
         return generate_latest(self.registry)

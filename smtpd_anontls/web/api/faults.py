@@ -121,6 +121,7 @@ async def put_faults(house: House, wanted: Annotated[WantedFaults, _BODY]) -> Re
         house.put_faults(wanted.faults)
     except ConfigError as error:
         raise _not_taken(error) from None
+    await house.applied()
     return _shown(house)
 
 
@@ -134,6 +135,7 @@ async def delete_faults(house: House) -> Response:
     """Those of the configuration included."""
     await house.refresh()
     house.delete_faults()
+    await house.applied()
     return _shown(house)
 
 

@@ -88,11 +88,13 @@ class FaultPages:
             self._receiver.put_faults([*wanted, _typed(given)])
         except ConfigError as mistake:
             return self._page(request, given, mistake.lines)
+        await self._receiver.applied()
         return RedirectResponse(_PATH, HTTPStatus.SEE_OTHER)
 
     async def delete(self) -> Response:
         """Want no fault any more."""
         self._receiver.delete_faults()
+        await self._receiver.applied()
         return RedirectResponse(_PATH, HTTPStatus.SEE_OTHER)
 
     def _page(
