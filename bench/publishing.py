@@ -51,6 +51,14 @@ def files_of(results: Results) -> Mapping[str, str]:
         files["docs/images/sessions.svg"] = line_chart(
             "Cost of a message by sessions that send at once", "sessions", "server CPU µs, 1 KB", lines
         )
+    if results.journal:
+        points = [(count, Spread.of(cell.cpu_us).median) for count, cell in results.journal.items()]
+        files["docs/images/journal.svg"] = line_chart(
+            "Cost of a message by messages in the journal",
+            "messages in the journal before",
+            "server CPU µs, 1 KB",
+            [Line("durable SQLite journal, as shipped", points)],
+        )
     return files
 
 

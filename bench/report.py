@@ -10,9 +10,9 @@ from bench.tables import in_columns, in_markdown, number, rate, times, work_tabl
 from bench.works import works
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from bench.results import Held, Results
+    from bench.results import Cell, Held, Results
     from bench.tables import Table
 
 # The works of the overview, and what they are called there.
@@ -123,8 +123,13 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
         yield "CPU µs per message of 1 KB, by sessions that send at once", _growth(results)
     if results.held:
         yield "Memory of sessions that are held", _memory(results)
+    if results.journal:
+        yield (
+            "The durable journal by the messages that it held before, 1 KB, 100 per connection",
+            _by_count("messages before", results.journal),
+        )
     if results.workers:
-        yield "Worker processes, 1 KB, 100 per connection, on all CPUs", _workers(results)
+        yield "Worker processes, 1 KB, 100 per connection, on all CPUs", _by_count("workers", results.workers)
     if results.selection_us:
         spread = in_words(Spread.of(results.selection_us), " µs")
         yield (
@@ -160,10 +165,11 @@ def _memory_of(held: Held) -> list[str]:
     ]
 
 
-def _workers(results: Results) -> Table:
-    rows = [["workers", "CPU µs per message", "messages per second"]]
-    for count, cell in results.workers.items():
-        rows.append([str(count), number(Spread.of(cell.cpu_us).median), rate(cell)])
+def _by_count(what: str, cells: Mapping[int, Cell]) -> Table:
+    rows = [[what, "CPU µs per message", "min..max", "messages per second"]]
+    for count, cell in cells.items():
+        cpu = Spread.of(cell.cpu_us)
+        rows.append([f"{count:,}", number(cpu.median), f"{number(cpu.low)}..{number(cpu.high)}", rate(cell)])
     return rows
 
 

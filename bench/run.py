@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import floor, holding
+from bench.filled import over_journals
 from bench.keys import make_keys
 from bench.load.generator import LoadGenerator
 from bench.machine import load_average, this_machine
@@ -28,10 +29,17 @@ if TYPE_CHECKING:
 SERVERS: tuple[Server, ...] = (*VARIANTS, Aiosmtpd(), *PEERS, SmtpSink())
 # Without them there is no comparison; the others are measured where they can be had.
 NEEDED = {"stock", "smtp-server", "smtp-sink"}
-MEMORY, SELECTION, SESSIONS, WORKERS = "memory", "selection", "sessions", "workers"
-PARTS = (MEMORY, SELECTION, SESSIONS)
+MEMORY, SELECTION, SESSIONS, JOURNAL, WORKERS = PARTS = (
+    "memory",
+    "selection",
+    "sessions",
+    "journal",
+    "workers",
+)
 _WORKERS = (1, 2)
 _MOST_SENDERS = 4
+# Seconds for one order: a machine that is busy with something else opens ten thousand sessions in minutes.
+_LIMIT = 600.0
 _WORK_OF_WORKERS = "1kb-100/plain/data"
 
 
@@ -77,7 +85,7 @@ def carry_out(plan: Plan, say: Callable[[str], None]) -> Results:
     here, there = _places(plan)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
-        LoadGenerator(plan.processes, cpus=there) as generator,
+        LoadGenerator(plan.processes, limit=_LIMIT, cpus=there) as generator,
     ):
         folder = Path(name)
         bench = Bench(folder / "servers", make_keys(folder / "keys"), generator, here, say)
@@ -111,6 +119,9 @@ def _measure(plan: Plan, bench: Bench, servers: Sequence[Server], results: Resul
         some_servers = [each for each in servers if each.name != LOGGED.name]
         big = [each for each in some_servers if each.name in {CAPTURE_OFF.name, DURABLE.name}]
         results.held = holding.memory(bench, some_servers, big, results.descriptors)
+    if JOURNAL in names and plan.wants(DURABLE):
+        bench.say("journals of up to a million messages are filled")
+        results.journal = over_journals(bench, plan.rounds)
     if WORKERS in names and plan.wants(DURABLE):
         results.workers = _workers(plan, bench)
 

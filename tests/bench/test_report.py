@@ -62,6 +62,7 @@ def a_run() -> Results:
         ],
         selection_us=[60, 70],
         growth={"receiver": {1: [300, 310], 1000: [150, 160]}},
+        journal={1000: cell(300, 300), 1_000_000: cell(310, 310)},
         workers={1: cell(200, 200), 2: cell(210, 210)},
     )
 
