@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 fast-tests: $(VENV)/.dev
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow" --hypothesis-profile=quick
 
 all-tests: $(VENV)/.dev
 	rm -f .coverage .coverage.*

@@ -1,11 +1,16 @@
-"""Options of the test suite."""
+"""Options of the test suite, and how hard Hypothesis tries in `make check`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 if TYPE_CHECKING:
     import pytest
+
+# A quarter of the usual; `make test` tries all of them.
+settings.register_profile("quick", max_examples=25)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

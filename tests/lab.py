@@ -190,8 +190,8 @@ class Lab:
             self._write_users(users)
             content["authentication"] = {"credentials": "users.txt", **content.get("authentication", {})}
         entries = {SERVER: dict(entry), **{name: dict(each) for name, each in (neighbours or {}).items()}}
-        (self.config.parent / "directory.yaml").write_text(yaml.safe_dump(entries))
-        self.config.write_text(yaml.safe_dump(content, sort_keys=False))
+        (self.config.parent / "directory.yaml").write_text(_yaml(entries))
+        self.config.write_text(_yaml(content))
         return self.config
 
     @asynccontextmanager
@@ -243,7 +243,13 @@ class Lab:
                 key = self.pki.credentials("somebody-else.lab.test").key
             (self.store / f"{name}.pem").write_bytes(made.chain + key)
             services[certificate.thumbprint] = ["None"] if condition == "not-for-smtp" else ["SMTP"]
-        (self.store / "services.yaml").write_text(yaml.safe_dump(services))
+        (self.store / "services.yaml").write_text(_yaml(services))
+
+
+def _yaml(content: object) -> str:
+    # libyaml's, where it was compiled in: each receiver has three such files.
+    written: str = yaml.dump(content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    return written
 
 
 async def all_ended(receiver: Receiver) -> None:

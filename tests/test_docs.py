@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import smtplib
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from docs import commands, reference
 from smtpd_anontls.domain.connectors import ReceiveConnector
 from smtpd_anontls.domain.events import EventId
 from smtpd_anontls.domain.scenarios import Scenario
-from tests.command import PATIENCE, ROOT, environment, on_free_ports, run, serving
+from tests.command import PATIENCE, ROOT, call, environment, on_free_ports, run, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,11 +135,6 @@ class Typed:
         """Whether it is about the gallery."""
         return "gallery.yaml" in self.text
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether it needs a Debian package, or the gallery's thirteen keys."""
-        return self.asks_the_gallery or not self.text.startswith(".venv/bin/")
-
 
 def typed() -> Iterator[Typed]:
     """Yield the commands of README.md."""
@@ -152,6 +148,7 @@ def typed() -> Iterator[Typed]:
 
 
 TYPED = list(typed())
+OURS = ".venv/bin/smtpd-anontls "
 # What begins like this is not for a test: it needs a container engine, a service manager or root.
 ELSEWHERE = ("docker ", "sudo ", "systemctl ")
 
@@ -215,16 +212,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     command.chmod(0o755)
     with ExitStack() as stack:
         receiver = stack.enter_context(serving(on_free_ports(folder, "receive.yaml")))
-        # What swaks would have sent, for those who leave out what is slow.
+        # What swaks would have sent, for those who choose single lines.
         with smtplib.SMTP(*receiver.address("MBX1"), local_hostname="client.test") as client:
             client.sendmail("a@example.test", "b@contoso.test", "Subject: Hello\r\n\r\nBody\r\n")
         yield Checkout(folder, receiver, stack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(each, id=f"line {each.line}", marks=[pytest.mark.slow] if each.is_slow else [])
+        pytest.param(each, id=f"line {each.line}")
         for each in TYPED
         if not each.is_for_make and not each.text.startswith(ELSEWHERE)
     ],
@@ -238,6 +236,16 @@ def test_a_command_of_the_readme_works_as_printed(checkout: Checkout, command: T
     assert done.returncode == 0, (command.text, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stdout != ""
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, id=f"line {each.line}") for each in TYPED if each.text.startswith(OURS)]
+)
+def test_a_command_of_ours_is_understood(command: Typed) -> None:
+    """There is such a command, and it has these options."""
+    answer = call(*shlex.split(command.text)[1:], "--help")
+
+    assert answer.code == 0, answer.stderr
 
 
 def test_the_walk_has_something_to_walk() -> None:

@@ -90,15 +90,16 @@ class Access:
 
     def _verify(self, name: str, password: str) -> bool:
         # Here, since who does without passwords does without the library.
-        from argon2 import PasswordHasher  # noqa: PLC0415
+        from argon2 import PasswordHasher, extract_parameters  # noqa: PLC0415
         from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415
 
-        hasher = PasswordHasher()
-        if self._nobody is None:
-            # A user who is not there takes as long as one who is.
-            self._nobody = hasher.hash(secrets.token_hex())
+        known = self._users.get(name)
         try:
-            hasher.verify(self._users.get(name, self._nobody), password)
+            if known is None and self._nobody is None:
+                # A user who is not there takes as long as one who is.
+                as_theirs = extract_parameters(next(iter(self._users.values())))
+                self._nobody = PasswordHasher.from_parameters(as_theirs).hash(secrets.token_hex())
+            PasswordHasher().verify(known or self._nobody or "", password)
         except (VerificationError, InvalidHashError):
             return False
         return name in self._users

@@ -1,8 +1,8 @@
 """The FastAPI application: the paths of the API and of the health checks, behind one door."""
 
+from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,7 @@ from smtpd_anontls.settings.values import WebSettings
 from smtpd_anontls.web import health
 from smtpd_anontls.web.access import Access
 from smtpd_anontls.web.api import certificates, connectors, events, faults, messages, sessions
+from smtpd_anontls.web.api.house import Here, Shown
 from smtpd_anontls.web.feed import Feed
 from smtpd_anontls.web.metrics import Metrics
 from smtpd_anontls.web.pages import pages_router
@@ -23,6 +24,7 @@ from smtpd_anontls.web.patience import Patience
 from smtpd_anontls.web.problems import (
     UNPROCESSABLE,
     ProblemError,
+    answer_fault,
     answer_http,
     answer_journal,
     answer_problem,
@@ -30,6 +32,26 @@ from smtpd_anontls.web.problems import (
     failures,
 )
 from smtpd_anontls.web.security import Guard
+
+metrics_router = APIRouter(tags=["health"])
+
+
+@metrics_router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Prometheus' text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+    summary="Metrics for Prometheus",
+)
+async def show_metrics(here: Here) -> Response:
+    """Counted since the page was opened."""
+    text = await here.metrics.exposition(here.receiver)
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
 
 # A router for each kind of thing under /api/v1.
 API = (sessions.router, messages.router, events.router, certificates.router, connectors.router, faults.router)
@@ -44,11 +66,20 @@ def make_app(
     access: Access | None = None,
     feed: Feed | None = None,
     body_timeout: float = Patience().body,
-) -> FastAPI:
+) -> Guard:
     """Return the application that shows *receiver*; whoever closes it closes *feed* first.
 
     Without *access* everybody who can reach it may use it.
     """
+    shown = Shown(receiver, Feed() if feed is None else feed, Metrics())
+    receiver.observe(shown.feed.notice)
+    receiver.observe(shown.metrics.notice)
+    return Guard(shown.behind(routes()), settings=settings, access=access, body_timeout=body_timeout)
+
+
+@cache
+def routes() -> FastAPI:
+    """Return all paths; making them takes longer than a receiver's start."""
     app = FastAPI(
         title="smtpd-anontls",
         summary="What a Receive connector did, and why",
@@ -65,36 +96,13 @@ def make_app(
             HTTPException: answer_http,
             RequestValidationError: answer_validation,
             JournalError: answer_journal,
+            # The door logs it.
+            Exception: answer_fault,
         },
         responses=failures(*_ANYWHERE),
     )
-    app.state.receiver = receiver
-    app.state.feed = feed = Feed() if feed is None else feed
-    metrics = Metrics()
-    receiver.observe(feed.notice)
-    receiver.observe(metrics.notice)
     for router in API:
         app.include_router(router, prefix="/api/v1")
-    app.include_router(health.router)
-    app.include_router(_metrics_router(metrics, receiver))
-    app.include_router(pages_router(receiver))
-    app.add_middleware(Guard, settings=settings, access=access, body_timeout=body_timeout)
+    for router in (health.router, metrics_router, pages_router()):
+        app.include_router(router)
     return app
-
-
-def _metrics_router(metrics: Metrics, receiver: Receiver) -> APIRouter:
-    router = APIRouter(tags=["health"])
-    responses: dict[int | str, dict[str, Any]] = {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
-        }
-    }
-
-    @router.get("/metrics", response_class=Response, responses=responses, summary="Metrics for Prometheus")
-    async def show_metrics() -> Response:
-        """Counted since the page was opened."""
-        text = await metrics.exposition(receiver)
-        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
-
-    return router

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LARGEST_HEAD = 32 * 1024
 _CONNECTIONS = 256
 _BACKLOG = 128
+_TICK = 1.0  # Seconds for which the header Date may stay as it is.
 _IPV6 = 6
 
 
@@ -93,7 +94,7 @@ class Page:
         if self._server is None or self._serving is None:
             return
         self.feed.close()
-        self._server.should_exit = True
+        self._server.stop()
         await self._serving
 
 
@@ -103,6 +104,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listens = asyncio.Event()
+        self._stops = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -113,6 +115,17 @@ class _Server(uvicorn.Server):
         """Listen, and say so."""
         await super().startup(sockets)
         self.listens.set()
+
+    async def main_loop(self) -> None:
+        """Serve until it is told to stop; uvicorn itself would look ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stops.wait(), _TICK)
+
+    def stop(self) -> None:
+        """Let it end."""
+        self.should_exit = True
+        self._stops.set()
 
 
 class _Config(uvicorn.Config):

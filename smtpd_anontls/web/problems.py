@@ -16,6 +16,7 @@ MEDIA_TYPE = "application/problem+json"
 # Under one name in every Python: later ones call them "content".
 UNPROCESSABLE = HTTPStatus(422)
 TOO_LARGE = HTTPStatus(413)
+BROKEN = "an error of the receiver's own"
 
 
 log = logging.getLogger("smtpd_anontls")
@@ -116,6 +117,11 @@ async def answer_journal(_request: Request, error: Exception) -> Response:
     """Answer where the journal cannot be read; why is the operator's business."""
     log.warning("a request could not be answered: %s", error)
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the journal cannot be read now")
+
+
+async def answer_fault(_request: Request, _error: Exception) -> Response:
+    """Answer where something of ours is broken."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, BROKEN)
 
 
 async def answer_validation(_request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from smtpd_anontls.web.problems import TOO_LARGE, problem
+from smtpd_anontls.web.problems import BROKEN, TOO_LARGE, problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ class Guard:
             # The edge: the operator gets the traceback, the client a number.
             log.exception("%s %s could not be answered", scope["method"], scope["path"])
             if not has_begun:
-                broken = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the receiver's own")
+                broken = problem(HTTPStatus.INTERNAL_SERVER_ERROR, BROKEN)
                 await broken(scope, receive, sealed)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -72,7 +72,9 @@ def stuffed(raw: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
-@pytest.mark.parametrize("step", [1, 2, 3, None], ids=lambda step: f"by {step}")
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.slow), 2, 3, None], ids=lambda step: f"by {step}"
+)
 async def test_data_and_bdat_bring_the_same_octets(lab: Lab, upgrade: str, step: int | None) -> None:
     """Each message of the corpus arrives as it is, by DATA and by BDAT, whole or in pieces."""
     async with (

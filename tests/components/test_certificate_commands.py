@@ -6,6 +6,7 @@ import asyncio
 import re
 import ssl
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,7 @@ from tests.components.watched import der_key, pem_key, pfx
 from tests.lab import FQDN, SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.command import Answer
@@ -291,19 +292,33 @@ def described(key: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("key", "with_names", "listed"),
+    ("new_key", "with_names", "listed"),
     [
-        pytest.param(rsa.generate_private_key(65537, 3072), True, "[IIS, SMTP]", id="RSA 3072"),
-        pytest.param(ec.generate_private_key(ec.SECP384R1()), False, None, id="P-384, no names, not listed"),
-        pytest.param(ec.generate_private_key(ec.SECP256R1()), True, "[None]", id="P-256, no service"),
+        pytest.param(
+            partial(rsa.generate_private_key, 65537, 3072),
+            True,
+            "[IIS, SMTP]",
+            id="RSA 3072",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            partial(ec.generate_private_key, ec.SECP384R1()), False, None, id="P-384, no names, not listed"
+        ),
+        pytest.param(
+            partial(ec.generate_private_key, ec.SECP256R1()), True, "[None]", id="P-256, no service"
+        ),
     ],
 )
 def test_renew_makes_the_successor(
-    lab: Lab, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, listed: str | None, *, with_names: bool
+    lab: Lab,
+    new_key: Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey],
+    listed: str | None,
+    *,
+    with_names: bool,
 ) -> None:
     """Same subject, names, key type and size, services; a key of its own; five years; the old one stays."""
     config = lab.write()
-    pem, old = own_certificate(key, with_names=with_names)
+    pem, old = own_certificate(new_key(), with_names=with_names)
     (lab.store / "mail.pem").write_bytes(pem)
     if listed is not None:
         with (lab.store / "services.yaml").open("a") as file:
@@ -475,6 +490,7 @@ def test_remove_with_a_directory_that_cannot_be_read(lab: Lab) -> None:
     assert thumbprint not in held(lab)
 
 
+@pytest.mark.slow
 def test_remove_asks(lab: Lab) -> None:
     """Nobody to ask: exit code 2; no: nothing happens; yes: it is gone."""
     lab.write()

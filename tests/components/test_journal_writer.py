@@ -86,6 +86,7 @@ CHILD = """
 """
 
 
+@pytest.mark.slow
 def test_killed(tmp_path: Path) -> None:
     """After SIGKILL in the midst of it, every acknowledged message is there, octet by octet, with its session."""
     command = [sys.executable, "-c", textwrap.dedent(CHILD), url_in(tmp_path)]

@@ -6,20 +6,22 @@ import json
 import logging
 import signal
 from base64 import b64encode
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from smtpd_anontls.cli.logs import LogFormat, logging_to_stderr
+import pytest
+
+from smtpd_anontls.cli.logs import LogFormat, log_record, logging_to_stderr
 from tests.command import call, run
-from tests.lab import CONNECTOR, SERVER
+from tests.lab import CONNECTOR, SERVER, greeted, secured
 from tests.peer import Peer
 from tests.serving import served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
-    import pytest
-
+    from smtpd_anontls.receiver import Receiver
     from tests.lab import Lab
 
 Json = dict[str, Any]
@@ -40,6 +42,7 @@ def objects(lines: Iterable[str]) -> list[Json]:
     return found
 
 
+@pytest.mark.slow
 async def test_a_session_and_its_events(lab: Lab) -> None:
     """Both have the id that the journal knows the session by; what belongs to no session has null."""
     config = lab.write(directory="missing-thumbprint")
@@ -72,41 +75,43 @@ async def test_a_session_and_its_events(lab: Lab) -> None:
     ]
 
 
-async def test_two_sessions(lab: Lab) -> None:
+@asynccontextmanager
+async def logging_receiver(lab: Lab, **overlay: Any) -> AsyncIterator[Receiver]:
+    """Run a receiver that logs as ``serve --log-format json`` does."""
+    with logging_to_stderr(LogFormat.json):
+        async with lab.receiver(**overlay) as receiver:
+            receiver.observe(log_record)
+            yield receiver
+
+
+async def test_two_sessions(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """Each has a line of its own, with its own peer and its own verb."""
     async with (
-        served(lab.write(), before=WITH_JSON) as running,
-        await Peer.connect(running.address) as clear,
-        await Peer.connect(running.address) as secure,
+        logging_receiver(lab) as receiver,
+        await greeted(receiver) as clear,
+        await secured(receiver) as secure,
     ):
-        await clear.reply()
-        await secure.reply()
-        await secure.ask("EHLO edge.lab.test")
-        await secure.ask("X-ANONYMOUSTLS")
-        await secure.upgrade()
         await secure.ask("QUIT")
         await clear.ask("QUIT")
         remotes = {clear.remote: None, secure.remote: "X-ANONYMOUSTLS"}
-    ended = [each for each in objects(running.stderr) if "outcome" in each]
+    ended = [each for each in objects(capsys.readouterr().err.splitlines()) if "outcome" in each]
 
     assert {each["peer"]: each["verb"] for each in ended} == remotes
     assert len({each["session_id"] for each in ended}) == 2
 
 
-async def test_a_logon_that_fails(lab: Lab) -> None:
+async def test_a_logon_that_fails(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """Its event has the session's id; no line has the password, or the name with what would drive a terminal."""
     name, password = b"ann\x1b[2J\xe2\x80\xae", b"correct horse battery staple"
     connector = {"auth_mechanism": ["BasicAuth"], "max_logon_failures": 1}
-    config = lab.write(connector=connector, users={"ann": "another"})
-    async with served(config, before=WITH_JSON) as running:
-        async with await Peer.connect(running.address) as peer:
-            await peer.reply()
-            await peer.ask("EHLO edge.lab.test")
-            assert await peer.ask("AUTH LOGIN") == ["334 VXNlcm5hbWU6"]
-            assert await peer.ask(b64encode(name).decode()) == ["334 UGFzc3dvcmQ6"]
-            assert (await peer.ask(b64encode(password).decode()))[0].startswith("535 ")
-        await running.says("session ended")
-    lines = objects(running.stderr)
+    async with (
+        logging_receiver(lab, connector=connector, users={"ann": "another"}) as receiver,
+        await greeted(receiver) as peer,
+    ):
+        assert await peer.ask("AUTH LOGIN") == ["334 VXNlcm5hbWU6"]
+        assert await peer.ask(b64encode(name).decode()) == ["334 UGFzc3dvcmQ6"]
+        assert (await peer.ask(b64encode(password).decode()))[0].startswith("535 ")
+    lines = objects(capsys.readouterr().err.splitlines())
 
     (failed,) = [each for each in lines if each.get("event_id") == 1035]
     (ended,) = [each for each in lines if "outcome" in each]
@@ -117,6 +122,7 @@ async def test_a_logon_that_fails(lab: Lab) -> None:
         assert secret.decode() not in told
 
 
+@pytest.mark.slow
 async def test_a_configuration_that_cannot_be_taken(lab: Lab) -> None:
     """A warning while it runs is an object, too."""
     config = lab.write()
@@ -131,6 +137,7 @@ async def test_a_configuration_that_cannot_be_taken(lab: Lab) -> None:
     assert warning["session_id"] is None
 
 
+@pytest.mark.slow
 def test_a_start_that_fails(lab: Lab) -> None:
     """It says why in objects, with the exit code that it has without them."""
     config = lab.write(connector={"bindings": ["192.0.2.1:2525"]})
@@ -142,6 +149,7 @@ def test_a_start_that_fails(lab: Lab) -> None:
     assert answer.code == plain.code == 3
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_configuration(lab: Lab) -> None:
     """One object for each line that there would be."""
     config = lab.write(connector={"banner": "\r\n", "auth": []})
@@ -152,6 +160,7 @@ def test_a_mistake_in_the_configuration(lab: Lab) -> None:
     assert answer.code == plain.code == 2
 
 
+@pytest.mark.slow
 async def test_text_stays_as_it_is(lab: Lab) -> None:
     """Without the option no line is said for a session."""
     async with served(lab.write()) as running, await Peer.connect(running.address) as peer:

@@ -34,7 +34,12 @@ async def played(player: Player) -> None:
 @pytest.mark.parametrize(
     ("script", "singly"),
     [
-        pytest.param(script, singly, id=f"{script.path.stem} {'octet by octet' if singly else 'whole'}")
+        pytest.param(
+            script,
+            singly,
+            id=f"{script.path.stem} {'octet by octet' if singly else 'whole'}",
+            marks=[pytest.mark.slow] if singly else [],
+        )
         for script in SCRIPTS
         for singly in (False, True)
         if not (singly and script.whole_only)

@@ -266,7 +266,7 @@ async def _talk(visit: Visit, octets: bytes) -> bytes:
 )
 async def test_heads_that_do_not_come(lab: Lab, octets: bytes) -> None:
     """Who begins a request and does not go on is left."""
-    async with visiting(lab, patience=Patience(head=0.05)) as visit:
+    async with visiting(lab, patience=Patience(head=0.05, keep_alive=1)) as visit:
         heard = await _talk(visit, octets)
         await eventually(lambda: visit.page.connections == 0)
 

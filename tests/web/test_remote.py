@@ -12,41 +12,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpd_anontls.testing import running_receiver
 from tests.command import PROGRAM, call, environment, serving
 from tests.lab import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.command import Serving
+    from smtpd_anontls.testing import BlockingReceiver
     from tests.lab import Lab
 
+TOKEN = "s3cret"  # noqa: S105 - of a test
+WEB = {"bind": "127.0.0.1:0", "auth": {"token_env": "PAGE_TOKEN"}}
 
-def _send(running: Serving, recipient: str = "b@contoso.test") -> None:
-    with smtplib.SMTP(*running.address(SERVER)) as client:
+
+def _send(address: tuple[str, int], recipient: str = "b@contoso.test") -> None:
+    with smtplib.SMTP(*address) as client:
         client.sendmail("a@example.test", [recipient], "Subject: hello\r\n\r\nbody\r\n")
 
 
-@pytest.fixture(scope="module")
-def token() -> str:
-    """Return the token of the page."""
-    return "s3cret"
-
-
 @pytest.fixture
-def running(lab: Lab, token: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingReceiver]:
     """Run a receiver with a page that asks for a token, with a message in it; the commands here have it."""
-    web = {"bind": "127.0.0.1:0", "auth": {"token_env": "PAGE_TOKEN"}}
-    page = {"SMTPD_ANONTLS__WEB__BIND": "127.0.0.1:0", "PAGE_TOKEN": token}
-    with serving(lab.write(settings={"web": web}), env=environment(**page)) as receiver:
-        _send(receiver, "b+ci-7@contoso.test")
-        monkeypatch.setenv("SMTPD_ANONTLS_URL", receiver.started["page"])
-        monkeypatch.setenv("SMTPD_ANONTLS_TOKEN", token)
+    monkeypatch.setenv("PAGE_TOKEN", TOKEN)
+    with running_receiver(tmp_path, settings={"web": WEB}) as receiver:
+        _send(receiver.address(), "b+ci-7@contoso.test")
+        assert receiver.url is not None
+        monkeypatch.setenv("SMTPD_ANONTLS_URL", receiver.url)
+        monkeypatch.setenv("SMTPD_ANONTLS_TOKEN", TOKEN)
         yield receiver
 
 
-@pytest.mark.usefixtures("running")
-def test_the_same_over_http(lab: Lab) -> None:
+def test_the_same_over_http(running: BlockingReceiver) -> None:
     """What the commands print of a running receiver is what they print of its journal."""
     waited = call("message", "wait", "--json", "--run", "ci-7", "--timeout", "60")
     session = waited.objects[0]["session_id"]
@@ -64,14 +62,14 @@ def test_the_same_over_http(lab: Lab) -> None:
         ("message", "wait", "--count", "9", "--timeout", "0"),
     )
     for words in commands:
-        here = call(*words, "--json", "--url", "", "--config", lab.config)
+        here = call(*words, "--json", "--url", "", "--config", running.config)
         there = call(*words, "--json")
         assert (here.code, here.stdout) == (there.code, there.stdout), words
 
 
-def test_removing_over_http(running: Serving) -> None:
+def test_removing_over_http(running: BlockingReceiver) -> None:
     """A purge removes what filters take; an age is the journal's own business."""
-    _send(running)
+    _send(running.address())
 
     by_age = call("message", "purge", "--older-than", "1s")
     by_run = call("message", "purge", "--run", "ci-7", "--json")
@@ -85,30 +83,34 @@ def test_removing_over_http(running: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_following_over_http(running: Serving, token: str) -> None:
+def test_following_over_http(lab: Lab) -> None:
     """A tail shows a session as it ends, and ends with exit code 3 where the receiver does."""
-    remote = environment(SMTPD_ANONTLS_URL=running.started["page"], SMTPD_ANONTLS_TOKEN=token)
-    words = [*PROGRAM, "session", "tail", "--json", "--since", "2000-01-01"]
-    tail = subprocess.Popen(words, env=remote, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert tail.stdout is not None
-    first = json.loads(tail.stdout.readline())
-    running.end(signal.SIGTERM)
-    _, said = tail.communicate(timeout=60)
+    page = environment(SMTPD_ANONTLS__WEB__BIND="127.0.0.1:0", PAGE_TOKEN=TOKEN)
+    with serving(lab.write(settings={"web": WEB}), env=page) as running:
+        _send(running.address(SERVER))
+        remote = environment(SMTPD_ANONTLS_URL=running.started["page"], SMTPD_ANONTLS_TOKEN=TOKEN)
+        words = [*PROGRAM, "session", "tail", "--json", "--since", "2000-01-01"]
+        tail = subprocess.Popen(words, env=remote, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert tail.stdout is not None
+        first = json.loads(tail.stdout.readline())
+        running.end(signal.SIGTERM)
+        _, said = tail.communicate(timeout=60)
 
     assert first["messages"] == [1]
     assert tail.returncode == 3
     assert "the receiver has closed the connection" in said
 
 
-def test_without_the_token(running: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_token(running: BlockingReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that asks who one is, is one sentence and exit code 3, whatever was given."""
+    assert running.url is not None
     for given in ("", "wrong"):
         monkeypatch.setenv("SMTPD_ANONTLS_TOKEN", given)
         answer = call("message", "list")
 
         assert answer.code == 3
         assert answer.mistakes == [
-            f"{running.started['page'].rstrip('/')}: asks who you are; set SMTPD_ANONTLS_TOKEN to its token"
+            f"{running.url.rstrip('/')}: asks who you are; set SMTPD_ANONTLS_TOKEN to its token"
         ]
 
 

@@ -20,6 +20,7 @@ LATE = ("fastapi", "uvicorn", "starlette", "prometheus_client", "argon2", "jinja
 PAGE = {"SMTPD_ANONTLS__WEB__BIND": "127.0.0.1:0"}
 
 
+@pytest.mark.slow
 def test_serve_says_where_the_page_is(lab: Lab) -> None:
     """The page is open once serve has said so, and closes with it."""
     with serving(lab.write(), env=environment(**PAGE)) as running:
@@ -32,12 +33,14 @@ def test_serve_says_where_the_page_is(lab: Lab) -> None:
     assert running.stderr.splitlines()[-1] == "stopped"
 
 
+@pytest.mark.slow
 def test_serve_without_a_page(lab: Lab) -> None:
     """web.bind null opens none."""
     with serving(lab.write()) as running:
         assert running.started["page"] is None
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(lab: Lab) -> None:
     """A second page on the same port is exit code 3 with one sentence."""
     config = lab.write()

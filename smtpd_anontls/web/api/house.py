@@ -1,30 +1,62 @@
-"""What the routes ask: the running receiver, and who wakes those who follow it."""
+"""What the routes ask: the running receiver, and who wakes those who follow it.
 
+The routes are made once for the process; what each request is about comes with it.
+"""
+
+import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.web.feed import Feed
+from smtpd_anontls.web.metrics import Metrics
 
 Json = dict[str, Any]
 
+# Messages that are taken apart at once: the work is Python's own, and mail is received beside it.
+_AT_ONCE = 2
+_KEY = "smtpd_anontls"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one page shows, and what its routes share."""
+
+    receiver: Receiver
+    feed: Feed
+    metrics: Metrics
+    working: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    def behind(self, routes: ASGIApp) -> ASGIApp:
+        """Return *routes* about this."""
+
+        async def about_this(scope: Scope, receive: Receive, send: Send) -> None:
+            await routes({**scope, "state": {**scope.get("state", {}), _KEY: self}}, receive, send)
+
+        return about_this
+
+
+def _shown(request: Request) -> Shown:
+    shown = request.scope["state"][_KEY]
+    assert isinstance(shown, Shown)
+    return shown
+
 
 def _receiver(request: Request) -> Receiver:
-    receiver = request.app.state.receiver
-    assert isinstance(receiver, Receiver)
-    return receiver
+    return _shown(request).receiver
 
 
 def _feed(request: Request) -> Feed:
-    feed = request.app.state.feed
-    assert isinstance(feed, Feed)
-    return feed
+    return _shown(request).feed
 
 
+Here = Annotated[Shown, Depends(_shown)]
 House = Annotated[Receiver, Depends(_receiver)]
 Comings = Annotated[Feed, Depends(_feed)]
 

@@ -6,8 +6,6 @@ journal's JSON, which the templates only lay out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter
 
 from smtpd_anontls.web.pages.certificates import CertificatePages
@@ -19,18 +17,15 @@ from smtpd_anontls.web.pages.rendering import Renderer
 from smtpd_anontls.web.pages.sessions import SessionPages
 from smtpd_anontls.web.pages.static import StaticFiles
 
-if TYPE_CHECKING:
-    from smtpd_anontls.receiver import Receiver
-
 __all__ = ["pages_router"]
 
 
-def pages_router(receiver: Receiver) -> APIRouter:
-    """Return the routes of all pages about *receiver*, and of the files that they need."""
+def pages_router() -> APIRouter:
+    """Return the routes of all pages, and of the files that they need."""
     router = APIRouter(include_in_schema=False)
     static = StaticFiles.read()
     renderer = Renderer(static)
     static.add_to(router)
     for pages in (SessionPages, MessagePages, EventPages, CertificatePages, ConnectorPages, FaultPages):
-        pages(receiver, renderer).add_to(router)
+        pages(renderer).add_to(router)
     return router

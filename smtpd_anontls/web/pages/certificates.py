@@ -11,6 +11,7 @@ from fastapi.responses import Response  # noqa: TC002
 from smtpd_anontls.domain.instants import parse_instant
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection.validity import Moment
+from smtpd_anontls.web.api.house import House  # noqa: TC001 - as above
 from smtpd_anontls.web.pages.certificate_view import date_of, store_view
 from smtpd_anontls.web.pages.flow import Chart
 from smtpd_anontls.web.pages.timeline import TimeLine
@@ -26,31 +27,30 @@ if TYPE_CHECKING:
 class CertificatePages:
     """The page about the certificates of a receiver."""
 
-    def __init__(self, receiver: Receiver, renderer: Renderer) -> None:
-        self._receiver = receiver
+    def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
 
     def add_to(self, router: APIRouter) -> None:
         """Add the route."""
         router.add_api_route("/certificates", self.show, methods=["GET"], response_model=None)
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, request: Request, house: House) -> Response:
         """Show each store, at the moment that is asked for."""
-        await self._receiver.refresh()
-        now = self._receiver.now()
+        await house.refresh()
+        now = house.now()
         text = request.query_params.get("at", "").strip()
         moment, error = now, None
         try:
             moment = parse_instant(text) if text else now
         except ValueError as mistake:
             error = str(mistake)
-        surroundings = self._receiver.surroundings
-        servers = [each.server for each in self._receiver.settings.servers]
+        surroundings = house.surroundings
+        servers = [each.server for each in house.settings.servers]
         # Side by side: a directory that hangs costs its time-out once.
         held, named, charts = await asyncio.gather(
             asyncio.gather(*(surroundings.stores[each.name].all() for each in servers)),
             asyncio.gather(*(surroundings.directory.show(each.name) for each in servers)),
-            asyncio.gather(*(self._charts(each, moment) for each in servers)),
+            asyncio.gather(*(_charts(house, each, moment) for each in servers)),
         )
         stretches = [(one.certificate.not_before, one.certificate.not_after) for each in held for one in each]
         line = TimeLine.around(moment, now, stretches)
@@ -75,13 +75,14 @@ class CertificatePages:
             error=error,
         )
 
-    async def _charts(self, server: Server, moment: datetime) -> list[Chart]:
-        selections = await asyncio.gather(
-            *(
-                self._receiver.surroundings.select(connector, server, verb, Moment(moment))
-                for connector in server.connectors
-                if connector.enabled
-                for verb in TlsVerb
-            )
+
+async def _charts(house: Receiver, server: Server, moment: datetime) -> list[Chart]:
+    selections = await asyncio.gather(
+        *(
+            house.surroundings.select(connector, server, verb, Moment(moment))
+            for connector in server.connectors
+            if connector.enabled
+            for verb in TlsVerb
         )
-        return [Chart.of(each.as_json()) for each in selections]
+    )
+    return [Chart.of(each.as_json()) for each in selections]

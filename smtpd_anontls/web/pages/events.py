@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request  # noqa: TC002 - FastAPI reads the annota
 from fastapi.responses import Response  # noqa: TC002
 
 from smtpd_anontls.domain.filters import Filter
+from smtpd_anontls.web.api.house import House  # noqa: TC001 - as above
 from smtpd_anontls.web.pages.event_view import EventRow, EventView
 from smtpd_anontls.web.pages.lists import (
     PAGE,
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 class EventPages:
     """The pages about the events of a receiver."""
 
-    def __init__(self, receiver: Receiver, renderer: Renderer) -> None:
-        self._receiver = receiver
+    def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
 
     def add_to(self, router: APIRouter) -> None:
@@ -38,9 +38,9 @@ class EventPages:
         router.add_api_route("/events", self.list, methods=["GET"], response_model=None)
         router.add_api_route("/events/{record_id}", self.show, methods=["GET"], response_model=None)
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, request: Request, house: House) -> Response:
         """Show the newest events that the form asks for."""
-        settings = self._receiver.settings
+        settings = house.settings
         fields = (
             event_ids(),
             connectors(settings),
@@ -53,24 +53,28 @@ class EventPages:
             asked.wanted.since_number()
         except ValueError as mistake:
             asked = asked.mistaken(str(mistake))
-        found = await self._receiver.journal.events(asked.wanted, limit=PAGE + 1, before=number_before(asked))
+        found = await house.journal.events(asked.wanted, limit=PAGE + 1, before=number_before(asked))
         page = Slice.of(found, asked, key=lambda each: each["id"])
         rows = [EventRow.of(each) for each in page.items]
         return self._renderer.page("events.html", asked=asked, page=page, rows=rows)
 
-    async def show(self, record_id: str) -> Response:
+    async def show(self, record_id: str, house: House) -> Response:
         """Show one event."""
         wanted = number(record_id)
-        found = None if wanted is None else await self._event(wanted)
+        found = None if wanted is None else await _event(house, wanted)
         if found is None:
             return self._renderer.not_found(f"There is no event {record_id[:64]}.", "/events")
-        return self._renderer.page("event.html", event=EventView.of(found, self._computer_of))
+        return self._renderer.page(
+            "event.html", event=EventView.of(found, lambda server: _computer_of(house, server))
+        )
 
-    async def _event(self, wanted: int) -> dict[str, object] | None:
-        # The one between its neighbours: lists are asked for by what lies before and behind.
-        found = await self._receiver.journal.events(Filter(since=wanted - 1), limit=1, before=wanted + 1)
-        return found[0] if found else None
 
-    def _computer_of(self, server: str | None) -> str:
-        servers = [each.server for each in self._receiver.settings.servers]
-        return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)
+async def _event(house: Receiver, wanted: int) -> dict[str, object] | None:
+    # The one between its neighbours: lists are asked for by what lies before and behind.
+    found = await house.journal.events(Filter(since=wanted - 1), limit=1, before=wanted + 1)
+    return found[0] if found else None
+
+
+def _computer_of(house: Receiver, server: str | None) -> str:
+    servers = [each.server for each in house.settings.servers]
+    return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)

@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from smtpd_anontls.domain.faults import Kind, Point
 from smtpd_anontls.settings.document import ConfigError
+from smtpd_anontls.web.api.house import House  # noqa: TC001 - as above
 from smtpd_anontls.web.pages.lists import Choice, Field, connectors, number
 from smtpd_anontls.web.problems import UNPROCESSABLE
 
@@ -58,8 +59,7 @@ class FaultRow:
 class FaultPages:
     """The page about the faults of a receiver."""
 
-    def __init__(self, receiver: Receiver, renderer: Renderer) -> None:
-        self._receiver = receiver
+    def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
 
     def add_to(self, router: APIRouter) -> None:
@@ -68,70 +68,73 @@ class FaultPages:
         router.add_api_route(_PATH, self.add, methods=["POST"], response_model=None)
         router.add_api_route(f"{_PATH}/delete", self.delete, methods=["POST"], response_model=None)
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, request: Request, house: House) -> Response:
         """Show the faults that are wanted."""
-        return self._page(request, {})
+        return self._page(request, house, {})
 
-    async def add(self, request: Request) -> Response:
+    async def add(self, request: Request, house: House) -> Response:
         """Want one more fault in sessions that begin from now on."""
         text = (await request.body()).decode("utf-8", "replace")
         try:
             given = dict(parse_qsl(text, max_num_fields=20))
         except ValueError as mistake:
-            return self._page(request, {}, [str(mistake)])
-        known = {field.name for field in self._fields({})}
+            return self._page(request, house, {}, [str(mistake)])
+        known = {field.name for field in _fields(house, {})}
         given = {name: value.strip() for name, value in given.items() if name in known and value.strip()}
-        wanted = [each.fault for each in self._receiver.faults.faults]
+        wanted = [each.fault for each in house.faults.faults]
         if len(wanted) >= _MOST:
-            return self._page(request, given, [f"there are {_MOST} faults already"])
+            return self._page(request, house, given, [f"there are {_MOST} faults already"])
         try:
-            self._receiver.put_faults([*wanted, _typed(given)])
+            house.put_faults([*wanted, _typed(given)])
         except ConfigError as mistake:
-            return self._page(request, given, mistake.lines)
-        await self._receiver.applied()
+            return self._page(request, house, given, mistake.lines)
+        await house.applied()
         return RedirectResponse(_PATH, HTTPStatus.SEE_OTHER)
 
-    async def delete(self) -> Response:
+    async def delete(self, house: House) -> Response:
         """Want no fault any more."""
-        self._receiver.delete_faults()
-        await self._receiver.applied()
+        house.delete_faults()
+        await house.applied()
         return RedirectResponse(_PATH, HTTPStatus.SEE_OTHER)
 
     def _page(
-        self, request: Request, given: dict[str, str], mistakes: list[str] | tuple[str, ...] = ()
+        self,
+        request: Request,
+        house: Receiver,
+        given: dict[str, str],
+        mistakes: list[str] | tuple[str, ...] = (),
     ) -> Response:
         return self._renderer.page(
             "faults.html",
             status=UNPROCESSABLE if mistakes else HTTPStatus.OK,
-            rows=[FaultRow.of(each) for each in self._receiver.faults.faults],
-            fields=self._fields(given),
+            rows=[FaultRow.of(each) for each in house.faults.faults],
+            fields=_fields(house, given),
             # The place in the list means nothing to who fills a form.
             mistakes=[line.rpartition("]")[2].lstrip(".: ") or line for line in mistakes],
             # The door has looked at the Host header.
             url=str(request.base_url),
         )
 
-    def _fields(self, given: dict[str, str]) -> tuple[Field, ...]:
-        fields = (
-            Field(
-                "at", "At", choices=tuple(Choice(each.value, each.value) for each in Point), nothing="choose"
-            ),
-            Field(
-                "kind",
-                "Kind",
-                choices=tuple(Choice(each.value, each.value) for each in Kind),
-                nothing="choose",
-            ),
-            Field("code", "Reply code", example="451"),
-            Field("text", "Reply text", example="Try again later"),
-            Field("seconds", "Seconds", example="5"),
-            Field("octets_per_second", "Octets a second", example="10"),
-            Field("count", "So many times", example="2"),
-            Field("probability", "Probability", example="0.5"),
-            Field("recipient", "Recipient", example="*@contoso.test"),
-            connectors(self._receiver.settings),
-        )
-        return tuple(each.filled(given.get(each.name, "")) for each in fields)
+
+def _fields(house: Receiver, given: dict[str, str]) -> tuple[Field, ...]:
+    fields = (
+        Field("at", "At", choices=tuple(Choice(each.value, each.value) for each in Point), nothing="choose"),
+        Field(
+            "kind",
+            "Kind",
+            choices=tuple(Choice(each.value, each.value) for each in Kind),
+            nothing="choose",
+        ),
+        Field("code", "Reply code", example="451"),
+        Field("text", "Reply text", example="Try again later"),
+        Field("seconds", "Seconds", example="5"),
+        Field("octets_per_second", "Octets a second", example="10"),
+        Field("count", "So many times", example="2"),
+        Field("probability", "Probability", example="0.5"),
+        Field("recipient", "Recipient", example="*@contoso.test"),
+        connectors(house.settings),
+    )
+    return tuple(each.filled(given.get(each.name, "")) for each in fields)
 
 
 def _typed(given: dict[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request  # noqa: TC002 - FastAPI reads the annotations of the routes
 from fastapi.responses import Response
 
+from smtpd_anontls.web.api.house import Here, House, Shown  # noqa: TC001 - as above
 from smtpd_anontls.web.pages import mail_html
 from smtpd_anontls.web.pages.commands import Suggestions
 from smtpd_anontls.web.pages.lists import (
@@ -28,13 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from smtpd_anontls.receiver import Receiver
     from smtpd_anontls.web.pages.rendering import Renderer
 
     T = TypeVar("T")
 
-# Messages that are taken apart at once: the work is Python's own, and mail is received beside it.
-_AT_ONCE = 2
 _DOWNLOAD_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -45,10 +43,8 @@ _DOWNLOAD_HEADERS = {
 class MessagePages:
     """The pages about the messages of a receiver."""
 
-    def __init__(self, receiver: Receiver, renderer: Renderer) -> None:
-        self._receiver = receiver
+    def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
-        self._working = asyncio.Semaphore(_AT_ONCE)
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes."""
@@ -61,9 +57,9 @@ class MessagePages:
         ):
             router.add_api_route(path, route, methods=["GET"], response_model=None)
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, request: Request, house: House) -> Response:
         """Show the newest messages that the form asks for."""
-        settings = self._receiver.settings
+        settings = house.settings
         fields = (
             Field("recipient", "To", example="b@contoso.test or *@contoso.test"),
             Field("sender", "From", example="a@example.test, or <>"),
@@ -80,7 +76,7 @@ class MessagePages:
             asked.wanted.since_number()
         except ValueError as mistake:
             asked = asked.mistaken(str(mistake))
-        journal = self._receiver.journal
+        journal = house.journal
         found = await journal.messages(asked.wanted, limit=PAGE + 1, before=number_before(asked))
         page = Slice.of(found, asked, key=lambda each: each["id"])
         return self._renderer.page(
@@ -88,21 +84,21 @@ class MessagePages:
             asked=asked,
             page=page,
             rows=[MessageRow.of(each) for each in page.items],
-            suggestions=Suggestions.of(self._receiver),
+            suggestions=Suggestions.of(house),
         )
 
-    async def show(self, message_id: str) -> Response:
+    async def show(self, message_id: str, here: Here) -> Response:
         """Show one message."""
-        raw = await self._raw(message_id)
-        found = None if raw is None else await self._receiver.journal.message(int(message_id))
+        raw = await _raw(here, message_id)
+        found = None if raw is None else await here.receiver.journal.message(int(message_id))
         if raw is None or found is None:
             return self._missing(message_id)
-        view = await self._work(lambda: MessageView.of(found, raw))
+        view = await _work(here, lambda: MessageView.of(found, raw))
         return self._renderer.page("message.html", message=view)
 
-    async def html(self, message_id: str) -> Response:
+    async def html(self, message_id: str, here: Here) -> Response:
         """Return the HTML of a message, for the frame that nothing leaves."""
-        raw = await self._raw(message_id)
+        raw = await _raw(here, message_id)
         if raw is None:
             return self._missing(message_id)
 
@@ -110,23 +106,23 @@ class MessagePages:
             part = take_apart(raw).html
             return "" if part is None else mail_html.neutralised(part.text(MAX_HTML))
 
-        content = (await self._work(work)).encode("utf-8", "replace")
+        content = (await _work(here, work)).encode("utf-8", "replace")
         return Response(content, media_type="text/html; charset=utf-8", headers=mail_html.HEADERS)
 
-    async def download(self, message_id: str) -> Response:
+    async def download(self, message_id: str, here: Here) -> Response:
         """Return a message byte for byte as it was received."""
-        raw = await self._raw(message_id)
+        raw = await _raw(here, message_id)
         if raw is None:
             return self._missing(message_id)
         return _saved(raw, f"message-{int(message_id)}.eml", "message/rfc822")
 
-    async def part(self, message_id: str, part: str) -> Response:
+    async def part(self, message_id: str, part: str, here: Here) -> Response:
         """Return a part of a message, decoded, to be saved."""
-        raw = await self._raw(message_id)
+        raw = await _raw(here, message_id)
         wanted = number(part)
         if raw is None or wanted is None:
             return self._missing(message_id)
-        found = (await self._work(lambda: take_apart(raw))).part(wanted)
+        found = (await _work(here, lambda: take_apart(raw))).part(wanted)
         if found is None:
             return self._renderer.not_found(
                 f"Message {message_id} has no part {wanted}.", f"/messages/{message_id}"
@@ -134,16 +130,18 @@ class MessagePages:
         # Never by the type that the sender claims: a browser is to save it, not to show it.
         return _saved(found.octets, found.file_name, "application/octet-stream")
 
-    async def _raw(self, message_id: str) -> bytes | None:
-        wanted = number(message_id)
-        return None if wanted is None else await self._receiver.journal.raw(wanted)
-
-    async def _work(self, work: Callable[[], T]) -> T:
-        async with self._working:
-            return await asyncio.to_thread(work)
-
     def _missing(self, message_id: str) -> Response:
         return self._renderer.not_found(f"There is no message {message_id[:64]}.", "/messages")
+
+
+async def _raw(here: Shown, message_id: str) -> bytes | None:
+    wanted = number(message_id)
+    return None if wanted is None else await here.receiver.journal.raw(wanted)
+
+
+async def _work(here: Shown, work: Callable[[], T]) -> T:
+    async with here.working:
+        return await asyncio.to_thread(work)
 
 
 def _saved(content: bytes, name: str, media_type: str) -> Response:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request  # noqa: TC002 - FastAPI reads the annota
 from fastapi.responses import RedirectResponse, Response
 
 from smtpd_anontls.domain.filters import Filter
+from smtpd_anontls.web.api.house import House  # noqa: TC001 - as above
 from smtpd_anontls.web.pages.commands import Suggestions
 from smtpd_anontls.web.pages.event_view import EventRow
 from smtpd_anontls.web.pages.lists import (
@@ -25,7 +26,6 @@ from smtpd_anontls.web.pages.message_view import MessageRow
 from smtpd_anontls.web.pages.session_view import SessionRow, SessionView
 
 if TYPE_CHECKING:
-    from smtpd_anontls.receiver import Receiver
     from smtpd_anontls.web.pages.rendering import Renderer
 
 _SESSION_ID = re.compile(r"[0-9a-f]{16}")
@@ -34,8 +34,7 @@ _SESSION_ID = re.compile(r"[0-9a-f]{16}")
 class SessionPages:
     """The pages about the sessions of a receiver."""
 
-    def __init__(self, receiver: Receiver, renderer: Renderer) -> None:
-        self._receiver = receiver
+    def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
 
     def add_to(self, router: APIRouter) -> None:
@@ -48,9 +47,9 @@ class SessionPages:
         """Go to the sessions: they tell most."""
         return RedirectResponse("/sessions")
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, request: Request, house: House) -> Response:
         """Show the newest sessions that the form asks for."""
-        settings = self._receiver.settings
+        settings = house.settings
         fields = (
             outcomes(),
             connectors(settings),
@@ -60,19 +59,19 @@ class SessionPages:
         )
         asked = Narrowing.of("/sessions", fields, request.query_params)
         before = asked.before if asked.before and _SESSION_ID.fullmatch(asked.before) else None
-        found = await self._receiver.journal.sessions(asked.wanted, limit=PAGE + 1, before=before)
+        found = await house.journal.sessions(asked.wanted, limit=PAGE + 1, before=before)
         page = Slice.of(found, asked, key=lambda each: each["id"])
         return self._renderer.page(
             "sessions.html",
             asked=asked,
             page=page,
             rows=[SessionRow.of(each) for each in page.items],
-            suggestions=Suggestions.of(self._receiver),
+            suggestions=Suggestions.of(house),
         )
 
-    async def show(self, session_id: str) -> Response:
+    async def show(self, session_id: str, house: House) -> Response:
         """Show one session."""
-        journal = self._receiver.journal
+        journal = house.journal
         wanted = session_id.lower()
         found = await journal.session(wanted) if _SESSION_ID.fullmatch(wanted) else None
         if found is None:
