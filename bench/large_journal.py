@@ -44,20 +44,31 @@ web: {{bind: "127.0.0.1:0"}}
 """
 
 
-def message(number: int, when: datetime) -> MessageRecord:
-    """Return a message of about 1 KB, with addresses and a subject of its own."""
+def message(number: int, when: datetime, count: int) -> MessageRecord:
+    """Return a message of about 1 KB, number *number* of *count*.
+
+    What filters look at comes in each distribution: in all, in the older half alone, in every second,
+    in 1 %, and in one message alone.
+    """
+    older = "older" if number < count // 2 else "newer"
+    domain = "rare.test" if number % 100 == 0 else f"{older}.test"
+    subject = (
+        f"report {number} {older} {'odd' if number % 2 else 'even'}{' urgent' if number % 100 == 0 else ''}"
+    )
     raw = (
-        f"Message-ID: <{number}@edge.test>\r\nSubject: report {number}\r\nX-Batch: {number % 1000}\r\n\r\n"
-        + "The quick brown fox jumps over the lazy dog.\r\n" * 20
+        f"Message-ID: <{number}@edge.test>\r\nSubject: {subject}\r\nX-Batch: {number % 1000}\r\n"
+        f"X-Origin: host-{number % 5000}.{domain}\r\n\r\n"
+        + "The quick brown fox jumps over the lazy dog.\r\n"
+        * 20
     ).encode()
     return MessageRecord(
         time=when,
         server="MBX1",
         connector="Default Frontend MBX1",
         session_id=f"{number // IN_A_SESSION:016x}",
-        sender=f"s{number % 5000}@sender.test",
-        recipients=(f"r{number % 20_000}@contoso.test",),
-        subject=f"report {number}",
+        sender=f"s{number % 5000}@{domain}",
+        recipients=(f"r{number % 20_000}@{domain}",),
+        subject=subject,
         message_id=f"<{number}@edge.test>",
         headers=parse_header_section(raw),
         raw=raw,
@@ -94,7 +105,7 @@ def fill(path: Path, count: int) -> None:
     for first in range(0, count, GROUP):
         numbers = range(first, min(first + GROUP, count))
         with file.writing() as connection:
-            add_messages(connection, [message(n, begun + timedelta(seconds=n)) for n in numbers])
+            add_messages(connection, [message(n, begun + timedelta(seconds=n), count) for n in numbers])
             add_sessions(
                 connection,
                 [

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, and_, func, or_, select, tuple_
+from sqlalchemy import func, select, tuple_
 
-from smtpd_anontls.domain.filters import folded, indexed
+from smtpd_anontls.domain.filters import indexed
 from smtpd_anontls.journal.codec import message_json, microseconds, session_json
+from smtpd_anontls.journal.finding import find_messages, terms_of_events, terms_of_sessions
 from smtpd_anontls.journal.position import Position
 from smtpd_anontls.journal.schema import (
     events,
     message_bodies,
-    message_headers,
-    message_recipients,
     messages,
     session_transcripts,
     sessions,
@@ -26,16 +23,14 @@ from smtpd_anontls.protocol.headers import parse_header_section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection
 
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
 
-# LIKE's own wildcards in a text that means them literally, and the character that says so.
-_ESCAPE = "/"
 _MANY = 500  # Databases take so many parameters in one statement.
-_SPECIAL = re.compile(r"[/%_]")
 
 # Sessions in the order in which they began.
 _session_order = tuple_(sessions.c.started, sessions.c.id)
@@ -43,20 +38,26 @@ _session_order = tuple_(sessions.c.started, sessions.c.id)
 
 def list_messages(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:
     """Return the newest messages, older than the message *before* where that is given."""
-    terms = _terms_of_messages(wanted, before)
-    query = select(messages.c.id, messages.c.shown).where(*terms).order_by(messages.c.id.desc()).limit(limit)
-    return [message_json(row.id, row.shown) for row in connection.execute(query)]
+    rows = find_messages(connection, wanted, (messages.c.id, messages.c.shown), limit=limit, below=before)
+    return [message_json(row.id, row.shown) for row in rows]
 
 
 def sizes_of_messages(
     connection: Connection, wanted: Filter, *, after: int, upto: int, until: datetime | None, limit: int
 ) -> list[tuple[int, int]]:
     """Return id and size of the oldest messages behind *after* and up to *upto*, taken before *until*."""
-    terms = [*_terms_of_messages(wanted, None), messages.c.id > after, messages.c.id <= upto]
-    if until is not None:
-        terms.append(messages.c.time < microseconds(until))
-    query = select(messages.c.id, messages.c.size).where(*terms).order_by(messages.c.id).limit(limit)
-    return [(row.id, row.size) for row in connection.execute(query)]
+    early = [] if until is None else [messages.c.time < microseconds(until)]
+    rows = find_messages(
+        connection,
+        wanted,
+        (messages.c.id, messages.c.size),
+        limit=limit,
+        above=after,
+        below=upto + 1,
+        oldest_first=True,
+        further=early,
+    )
+    return [(row.id, row.size) for row in rows]
 
 
 def still_there(connection: Connection, message_ids: Sequence[int]) -> dict[int, int]:
@@ -118,7 +119,9 @@ def one_session(connection: Connection, session_id: str) -> Json | None:
 
 def list_events(connection: Connection, wanted: Filter, limit: int, before: int | None) -> list[Json]:
     """Return the newest events, older than the event *before* where that is given."""
-    terms = _terms_of_events(wanted, before)
+    terms = terms_of_events(connection, wanted)
+    if before is not None:
+        terms.append(events.c.id < before)
     query = select(events.c.shown).where(*terms).order_by(events.c.id.desc()).limit(limit)
     return [json.loads(shown) for shown in connection.scalars(query)]
 
@@ -147,23 +150,13 @@ def finished_sessions(
 
 def next_events(connection: Connection, wanted: Filter, after: int, limit: int) -> list[tuple[int, Json]]:
     """Return events with their ids, from the first behind *after* on."""
-    terms = [*_terms_of_events(wanted, None), events.c.id > after]
+    terms = [*terms_of_events(connection, wanted), events.c.id > after]
     query = select(events.c.id, events.c.shown).where(*terms).order_by(events.c.id).limit(limit)
     return [(row.id, json.loads(row.shown)) for row in connection.execute(query)]
 
 
-def _terms_of_messages(wanted: Filter, before: int | None) -> list[ColumnElement[bool]]:
-    terms = _place(messages, messages.c.session_id, wanted) + _about_messages(wanted)
-    return (
-        terms
-        + _numbered(messages, wanted, before)
-        + _same_session(messages.c.session_id, wanted, but=messages)
-    )
-
-
 def _terms_of_sessions(connection: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
-    terms = _place(sessions, sessions.c.id, wanted) + _about_sessions(wanted)
-    terms += _same_session(sessions.c.id, wanted, but=sessions)
+    terms = terms_of_sessions(connection, wanted)
     since = wanted.since_session()
     if isinstance(since, str):
         # One that is no longer kept is older than all that are.
@@ -172,11 +165,6 @@ def _terms_of_sessions(connection: Connection, wanted: Filter) -> list[ColumnEle
     elif since is not None:
         terms.append(sessions.c.started >= microseconds(since))
     return terms
-
-
-def _terms_of_events(wanted: Filter, before: int | None) -> list[ColumnElement[bool]]:
-    terms = _place(events, events.c.session_id, wanted) + _about_events(wanted)
-    return terms + _numbered(events, wanted, before) + _same_session(events.c.session_id, wanted, but=events)
 
 
 def _messages_of(connection: Connection, session_ids: Sequence[str]) -> dict[str, list[int]]:
@@ -195,88 +183,3 @@ def _session_key(connection: Connection, session_id: str) -> tuple[int, str] | N
     query = select(sessions.c.started, sessions.c.id).where(sessions.c.id == indexed(session_id))
     row = connection.execute(query).one_or_none()
     return None if row is None else (row.started, row.id)
-
-
-def _place(table: Table, session_id: Column[str], wanted: Filter) -> list[ColumnElement[bool]]:
-    columns = (
-        (table.c.server, wanted.server),
-        (table.c.connector, wanted.connector),
-        (session_id, wanted.session),
-    )
-    return [column == indexed(text) for column, text in columns if text is not None]
-
-
-def _numbered(table: Table, wanted: Filter, before: int | None) -> list[ColumnElement[bool]]:
-    """Return the terms of a table whose ids are numbers in the order of time."""
-    terms: list[ColumnElement[bool]] = []
-    if before is not None:
-        terms.append(table.c.id < before)
-    since = wanted.since_number()
-    if isinstance(since, datetime):
-        terms.append(table.c.time >= microseconds(since))
-    elif since is not None:
-        terms.append(table.c.id > since)
-    return terms
-
-
-def _about_messages(wanted: Filter) -> list[ColumnElement[bool]]:
-    terms: list[ColumnElement[bool]] = []
-    if wanted.run is not None:
-        terms.append(messages.c.run == indexed(wanted.run))
-    if wanted.sender is not None:
-        terms.append(_like(messages.c.sender, folded(wanted.sender)))
-    if wanted.recipient is not None:
-        found = _like(message_recipients.c.address, folded(wanted.recipient))
-        terms.append(messages.c.id.in_(select(message_recipients.c.message_id).where(found)))
-    if wanted.subject is not None:
-        part = folded(wanted.subject)
-        terms.append(messages.c.subject.contains(_escaped(part), escape=_ESCAPE))
-    if wanted.header is not None:
-        found = and_(
-            message_headers.c.name == wanted.header_name,
-            _like(message_headers.c.value, wanted.header_value),
-        )
-        terms.append(messages.c.id.in_(select(message_headers.c.message_id).where(found)))
-    return terms
-
-
-def _about_sessions(wanted: Filter) -> list[ColumnElement[bool]]:
-    terms: list[ColumnElement[bool]] = []
-    if wanted.outcome is not None:
-        terms.append(sessions.c.outcome == wanted.outcome.value)
-    if wanted.remote is not None:
-        remote = folded(wanted.remote)
-        terms.append(or_(_like(sessions.c.remote, remote), _like(sessions.c.remote_host, remote)))
-    return terms
-
-
-def _about_events(wanted: Filter) -> list[ColumnElement[bool]]:
-    return [] if wanted.event_id is None else [events.c.event_id == wanted.event_id]
-
-
-def _same_session(session_id: Column[str], wanted: Filter, *, but: Table) -> list[ColumnElement[bool]]:
-    """Return the terms about kinds other than *but*: something of that kind in the same session meets them."""
-    others = (
-        (messages, messages.c.session_id, _about_messages(wanted)),
-        (sessions, sessions.c.id, _about_sessions(wanted)),
-        (events, events.c.session_id, _about_events(wanted)),
-    )
-    return [
-        _exists_in(session_id, column, terms) for table, column, terms in others if table is not but and terms
-    ]
-
-
-def _exists_in(
-    session_id: Column[str], column: Column[str], terms: list[ColumnElement[bool]]
-) -> ColumnElement[bool]:
-    return session_id.in_(select(column).where(*terms))
-
-
-def _like(column: Column[str], pattern: str) -> ColumnElement[bool]:
-    if "*" not in pattern:
-        return column == pattern
-    return column.like(_escaped(pattern).replace("*", "%"), escape=_ESCAPE)
-
-
-def _escaped(text: str) -> str:
-    return _SPECIAL.sub(lambda found: _ESCAPE + found[0], text)

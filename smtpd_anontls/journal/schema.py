@@ -10,6 +10,7 @@ text holds neither NUL nor a lone surrogate in every database, and a peer may se
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Index,
@@ -18,9 +19,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    event,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 METADATA = MetaData()
 
@@ -40,6 +42,7 @@ state = Table(
     Column("message_octets", _Number, nullable=False),
     Column("session_count", _Number, nullable=False, server_default="0"),
     Column("event_count", _Number, nullable=False, server_default="0"),
+    Column("searchable_message_id", _Number, nullable=False, server_default="0"),  # See journal.search.
 )
 
 messages = Table(
@@ -83,7 +86,8 @@ message_headers = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("value", Text, nullable=False),
-    Index("ix_message_headers_value", "name", "value", "message_id"),
+    # SQLite has its search index for them: these are the dearest part of a delivery.
+    Index("ix_message_headers_value", "name", "value", "message_id").ddl_if(dialect="postgresql"),
     sqlite_with_rowid=False,
 )
 
@@ -99,7 +103,8 @@ sessions = Table(
     Column("outcome", Text),
     Column("shown", Text, nullable=False),
     Column("change", _Number, nullable=False, index=True),  # Of the last time that it was written.
-    Index("ix_sessions_started", "started", "id"),
+    # A list reads no more of the sessions that it leaves out.
+    Index("ix_sessions_listed", "started", "id", "server", "connector", "outcome", "remote", "remote_host"),
 )
 
 session_transcripts = Table(
@@ -114,9 +119,16 @@ events = Table(
     METADATA,
     Column("id", _Number, primary_key=True, autoincrement=False),
     Column("time", _Number, nullable=False, index=True),
-    Column("event_id", Integer, nullable=False),
-    Column("server", Text),
-    Column("connector", Text),
+    Column("event_id", Integer, nullable=False, index=True),
+    Column("server", Text, index=True),
+    Column("connector", Text, index=True),
     Column("session_id", Text, index=True),
     Column("shown", Text, nullable=False),
 )
+
+# See journal.search; detail=column keeps no positions, which are not needed, and most of the size.
+_message_search = DDL(  # type: ignore[no-untyped-call]
+    "CREATE VIRTUAL TABLE message_search USING fts5(place, sender, recipients, subject, headers, "
+    "content='', detail=column, columnsize=0, tokenize='trigram case_sensitive 1')"
+)
+event.listen(METADATA, "after_create", _message_search.execute_if(dialect="sqlite"))

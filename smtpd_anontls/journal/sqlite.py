@@ -237,7 +237,7 @@ class SqliteFile:
         with engine.begin() as connection:
             if not inspect(connection).has_table(state.name):
                 METADATA.create_all(connection)
-                connection.execute(insert(state), {**_FIRST_STATE, "last_message_id": last_message_id})
+                connection.execute(insert(state), {**FIRST_STATE, "last_message_id": last_message_id})
             found = self._version(connection)
             if OLDEST <= found < SCHEMA_VERSION:
                 migrate(connection, found)
@@ -270,7 +270,7 @@ class SqliteFile:
             )
 
 
-_FIRST_STATE = {
+FIRST_STATE = {
     "id": 1,
     "schema_version": SCHEMA_VERSION,
     "last_session_change": 0,
@@ -283,6 +283,7 @@ _HINTS = {
     "database is locked": "; another program holds its lock",
     "database or disk is full": "; free some space",
     "file is not a database": "; choose another path, or move the file away",
+    "no such module: fts5": "; Python's SQLite was built without FTS5, which the journal needs",
     "unable to open database file": "; its folder must be writable for whoever runs this",
     "attempt to write a readonly database": "; file and folder must be writable for whoever runs this",
 }

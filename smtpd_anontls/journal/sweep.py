@@ -1,6 +1,6 @@
-"""Removing: retention, the only thing that removes acknowledged mail unasked, and what a purge shares with it.
+"""What follows the deliveries: retention, and the search index.
 
-Works in small transactions between the writer's own, so that no delivery waits for it long.
+Retention is the only thing that removes acknowledged mail unasked; a purge shares its removing.  Works in small transactions between the writer's own, so that no delivery waits for it long.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, select, update
 
+from smtpd_anontls.journal import search
 from smtpd_anontls.journal.codec import microseconds
 from smtpd_anontls.journal.schema import (
     events,
@@ -57,14 +58,17 @@ _SESSION_TABLES: tuple[tuple[Table, Column[str]], ...] = (
 def sweep(
     connection: Connection, retention: Retention, now: datetime, *, max_events: int = MAX_EVENTS
 ) -> bool:
-    """Remove one batch of what *retention* no longer keeps; return whether there may be more."""
+    """Remove one batch of what *retention* no longer keeps, and make one of what is new searchable.
+
+    Return whether there may be more of either.
+    """
     cutoff = None if retention.age is None else microseconds(now - timedelta(seconds=retention.age))
     removed = (
         _sweep_messages(connection, retention, cutoff),
         _sweep_sessions(connection, retention.sessions, cutoff),
         _sweep_events(connection, max_events, cutoff),
     )
-    return any(removed)
+    return any([*removed, search.extend(connection)])
 
 
 def _sweep_messages(connection: Connection, retention: Retention, cutoff: int | None) -> bool:
@@ -88,6 +92,7 @@ def _sweep_messages(connection: Connection, retention: Retention, cutoff: int | 
 
 def forget_messages(connection: Connection, doomed: Mapping[int, int]) -> None:
     """Remove messages, by id and size, and count them out."""
+    search.remove(connection, list(doomed))
     for table, column in _MESSAGE_TABLES:
         connection.execute(delete(table).where(column.in_(list(doomed))))
     connection.execute(_FORGET_MESSAGES, {"removed": len(doomed), "octets": sum(doomed.values())})

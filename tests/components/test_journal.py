@@ -14,6 +14,7 @@ from smtpd_anontls.domain.filters import Filter
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.journal.journal import Journal, JournalError, JournalLike, JournalReader, MemoryJournal
+from smtpd_anontls.journal.schema import SCHEMA_VERSION
 from tests.components.journal_making import event, message, minutes, now, opened, session, session_id, url_in
 
 if TYPE_CHECKING:
@@ -274,7 +275,8 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
     newer.close()
 
     with pytest.raises(
-        JournalError, match=r"another version of smtpd-anontls \(schema 99, this one knows 3\)"
+        JournalError,
+        match=rf"another version of smtpd-anontls \(schema 99, this one knows {SCHEMA_VERSION}\)",
     ):
         await journal_at(url_in(tmp_path)).open()
     with pytest.raises(JournalError, match="schema 99"):

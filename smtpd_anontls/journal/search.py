@@ -1,0 +1,153 @@
+"""The search index of SQLite: which messages may hold a text, newest or oldest first.
+
+FTS5 keeps for each three characters in a row the ids of the messages that have them, in the order
+of the ids.  A pattern asks for messages that have all the threes of its literal pieces; that is
+more than those that match it, so the plain comparison is made on each of them, too, and the index
+only leaves out what cannot match.  Values stand between line feeds, which no value holds:
+``*@contoso.test`` has an end to look for, and a name of one letter has a three of its own.
+
+The index follows the deliveries (``journal_state.searchable_message_id`` says how far it has come):
+fed in batches it costs about 10 us a message, and no delivery waits for it.  What it does
+not hold yet is compared without it.  It keeps no text; what is removed has to be told again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, column, func, literal_column, select, table, text, update
+
+from smtpd_anontls.domain.filters import folded, indexed
+from smtpd_anontls.journal.schema import message_headers, messages, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from smtpd_anontls.domain.filters import Filter
+
+# One transaction takes in so much, about 20 ms of work: deliveries wait for it.
+BATCH_MESSAGES = 1000
+BATCH_CHARACTERS = 200_000
+
+_EDGE = "\n\n"  # Two, so that "a*" and the null sender have three characters.
+_COLUMNS = "place, sender, recipients, subject, headers"
+_TEXTS = """
+    char(10, 10) || server || char(10, 10) || connector || char(10, 10),
+    char(10, 10) || sender || char(10, 10),
+    (SELECT char(10, 10) || group_concat(address, char(10, 10)) || char(10, 10)
+        FROM message_recipients WHERE message_id = messages.id),
+    subject,
+    (SELECT char(10, 10) || group_concat(name || ':' || value, char(10, 10)) || char(10, 10)
+        FROM message_headers WHERE message_id = messages.id)
+"""
+_ADD = text(
+    f"INSERT INTO message_search (rowid, {_COLUMNS})"  # noqa: S608 - our names
+    f" SELECT id, {_TEXTS} FROM messages WHERE id > :after AND id <= :upto"
+)
+# FTS5's command: the texts must be those that were added.
+_REMOVE = text(
+    f"INSERT INTO message_search (message_search, rowid, {_COLUMNS})"  # noqa: S608
+    f" SELECT 'delete', id, {_TEXTS} FROM messages WHERE id IN :ids"
+    " AND id <= (SELECT searchable_message_id FROM journal_state)"
+).bindparams(bindparam("ids", expanding=True))
+
+found = table("message_search", column("rowid"))
+
+
+def is_kept(connection: Connection) -> bool:
+    """Whether this database has the index: PostgreSQL has indexes of its own, kept by itself."""
+    return connection.dialect.name == "sqlite"
+
+
+def upto(connection: Connection) -> int:
+    """Return the id of the last message in the index."""
+    found_upto: int = connection.scalars(select(state.c.searchable_message_id)).one()
+    return found_upto
+
+
+def extend(connection: Connection) -> bool:
+    """Add one batch of messages; return whether there may be more."""
+    if not is_kept(connection):
+        return False
+    after: int
+    last: int
+    after, last = connection.execute(select(state.c.searchable_message_id, state.c.last_message_id)).one()
+    if after >= last:
+        return False
+    # Ids may leave a gap: a database that was put in place of another goes on behind that one's last.
+    first = connection.scalars(select(func.min(messages.c.id)).where(messages.c.id > after)).one()
+    end = last if first is None else _end_of_batch(connection, first - 1, last)
+    connection.execute(_ADD, {"after": after, "upto": end})
+    connection.execute(update(state).values(searchable_message_id=end))
+    return end < last
+
+
+def remove(connection: Connection, message_ids: Sequence[int]) -> None:
+    """Remove messages whose rows are still there."""
+    if is_kept(connection):
+        connection.execute(_REMOVE, {"ids": message_ids})
+
+
+def expression(wanted: Filter) -> str | None:
+    """Return what FTS5 is asked for *wanted*; None where no term has three characters in a row."""
+    terms = {
+        "place": [
+            _EDGE + indexed(name) + _EDGE for name in (wanted.server, wanted.connector) if name is not None
+        ],
+        "sender": _pieces(wanted.sender),
+        "recipients": _pieces(wanted.recipient),
+        "subject": [] if wanted.subject is None else [folded(wanted.subject)],
+        "headers": _header_pieces(wanted),
+    }
+    asked = [
+        f"{name} : ({' AND '.join(threes)})" for name, pieces in terms.items() if (threes := _threes(pieces))
+    ]
+    return " AND ".join(asked) or None
+
+
+def matching(asked: str) -> ColumnElement[bool]:
+    """Return the condition under which :data:`found` has the messages that *asked* may mean."""
+    return literal_column("message_search").op("MATCH", is_comparison=True)(asked)
+
+
+def _end_of_batch(connection: Connection, after: int, last: int) -> int:
+    """Return the id of the last message of the batch behind *after*: at least one."""
+    header = message_headers.c
+    sizes = (
+        select(header.message_id, func.sum(func.length(header.name) + func.length(header.value)))
+        .where(header.message_id > after, header.message_id <= after + BATCH_MESSAGES)
+        .group_by(header.message_id)
+        .order_by(header.message_id)
+    )
+    characters = 0
+    end = after
+    for message_id, size in connection.execute(sizes):
+        characters += size
+        if end > after and characters > BATCH_CHARACTERS:
+            return end
+        end = message_id
+    return min(after + BATCH_MESSAGES, last)
+
+
+def _pieces(pattern: str | None) -> list[str]:
+    return [] if pattern is None else (_EDGE + folded(pattern) + _EDGE).split("*")
+
+
+def _header_pieces(wanted: Filter) -> list[str]:
+    if wanted.header is None:
+        return []
+    first, *rest = (wanted.header_value + _EDGE).split("*")
+    return [f"{_EDGE}{wanted.header_name}:{first}", *rest]
+
+
+def _threes(pieces: Iterable[str]) -> list[str]:
+    """Return as few threes as cover each of *pieces*, as FTS5 writes them: each costs a list to go through."""
+    threes = {
+        piece[at : at + 3]
+        for piece in pieces
+        if len(piece) >= 3  # noqa: PLR2004
+        for at in (*range(0, len(piece) - 2, 3), len(piece) - 3)
+    }
+    return ['"' + three.replace('"', '""') + '"' for three in sorted(threes)]
