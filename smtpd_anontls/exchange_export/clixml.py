@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.exchange_export.dumped import Value
 
-# 60 KB is a connector's share: a thousand of them fit.
-LARGEST = 64 * 1024**2
+# A connector has 60 KB in 500 elements: there is room for those of eighty servers.
+LARGEST = 32 * 1024**2
 _DEEPEST = 64
-_MOST_ELEMENTS = 1_000_000
-# psrpcore looks through an object's properties for each one that it adds.
-_MOST_PROPERTIES = 2_000
+_MOST_ELEMENTS = 200_000
+# A connector has 70, and psrpcore looks through an object's properties for each one that it adds.
+_MOST_PROPERTIES = 300
+_LONGEST_TEXT = 1024**2  # Characters of one value; a connector's longest has 32,000.
+_MOST_ATTRIBUTES = 8
 
 _NAMESPACE = "{http://schemas.microsoft.com/powershell/2004/04}"
 _PROPERTIES = ("Props", "MS")
@@ -53,6 +55,7 @@ class _Builder(TreeBuilder):
         super().__init__()
         self._left = _MOST_ELEMENTS
         self._children: list[int] = []  # Of each element that is open.
+        self._length = 0  # Of the text since the last tag.
 
     def start(self, tag: Any, attrs: Any) -> Element:
         self._left -= 1
@@ -60,15 +63,25 @@ class _Builder(TreeBuilder):
             raise DumpError(f"has more than {_MOST_ELEMENTS} elements; export fewer objects")
         if len(self._children) >= _DEEPEST:
             raise DumpError(f"is nested deeper than {_DEEPEST} levels; export without -Depth")
+        if len(attrs) > _MOST_ATTRIBUTES:
+            raise DumpError("has an element with more attributes than Export-Clixml writes")
         if self._children:
             self._children[-1] += 1
         self._children.append(0)
+        self._length = 0
         return super().start(tag.removeprefix(_NAMESPACE), attrs)
 
     def end(self, tag: Any) -> Element:
         if self._children.pop() > _MOST_PROPERTIES and tag.removeprefix(_NAMESPACE) in _PROPERTIES:
             raise DumpError(f"has an object with more than {_MOST_PROPERTIES} properties")
+        self._length = 0
         return super().end(tag.removeprefix(_NAMESPACE))
+
+    def data(self, data: Any) -> None:
+        self._length += len(data)
+        if self._length > _LONGEST_TEXT:
+            raise DumpError(f"has a value longer than {_LONGEST_TEXT} characters")
+        super().data(data)
 
 
 def _parsed(octets: bytes) -> Element:

@@ -38,14 +38,20 @@ _FAR = (
         pytest.param(_FAR[1], "has a document type, which", id="external subset"),
         pytest.param("<Obj>" * 100_000, "is nested deeper than 64 levels; export without -Depth", id="deep nesting"),
         pytest.param(
-            f"<Objs>{'<Nil/>' * 1_000_001}</Objs>", "has more than 1000000 elements; export fewer", id="wide"
+            f"<Objs>{'<Nil/>' * 200_001}</Objs>", "has more than 200000 elements; export fewer", id="wide"
         ),
         pytest.param(
-            dumps.dump(dumps.an_object(dumps.CONNECTOR, {f"P{n}": None for n in range(2001)})),
-            "has an object with more than 2000 properties",
+            dumps.dump(dumps.an_object(dumps.CONNECTOR, {f"P{n}": None for n in range(301)})),
+            "has an object with more than 300 properties",
             id="an object with too many properties",
         ),
-        pytest.param(b" " * (64 * 1024**2 + 1), "is larger than 65536 KiB", id="large"),
+        pytest.param(b" " * (32 * 1024**2 + 1), "is larger than 32768 KiB", id="large"),
+        pytest.param(dumps.dump(f"<S>{'a' * 2**21}</S>"), "has a value longer than 1048576 characters", id="long"),
+        pytest.param(
+            dumps.dump("<S {}>a</S>".format(" ".join(f'a{n}="1"' for n in range(9)))),
+            "has an element with more attributes than Export-Clixml writes",
+            id="attributes",
+        ),
         pytest.param("", "is cut off, or not well-formed XML (line 1)", id="empty"),
         pytest.param("<html></html>", "is XML, but not what Export-Clixml writes", id="other XML"),
         pytest.param(b"<Objs>\xff\xfe</Objs>", "is cut off, or not well-formed XML", id="octets of no encoding"),
