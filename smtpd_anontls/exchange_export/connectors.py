@@ -42,6 +42,8 @@ _OUR_OWN = frozenset(
         "trusted_proxies",
     }
 )
+# What every version has, and no default could stand for: a selection would be a guess.
+_NEEDED = ("AuthMechanism", "Bindings", "Fqdn", "PermissionGroups", "RemoteIPRanges")
 _OF_THE_OBJECT = "describes the object in the directory, not what the connector does"
 _OBJECT = frozenset(
     {
@@ -82,10 +84,13 @@ def read_connector(exported: Dumped, source: str) -> ReadConnector:
     """Return the connector; NotUnderstoodError has a line for each property that is not what the cmdlet writes."""
     name = text_of(exported.get("Name"))
     server = server_of(exported)
+    missing = [each for each in _NEEDED if each not in exported.properties]
     if name is None or server is None:
-        missing = "Name" if name is None else "Server"
+        missing.insert(0, "Name" if name is None else "Server")
+    if name is None or server is None or missing:
+        who = f"a {KIND}" if name is None else repr(name)
         raise NotUnderstoodError(
-            [f"{source}: a {KIND} has no {missing}; export whole objects, without Select-Object"]
+            [f"{source}: {who} has no {missing[0]}; export whole objects, without Select-Object"]
         )
     values: dict[str, Any] = {"name": name}
     mistakes = []

@@ -110,6 +110,25 @@ def test_a_property_that_is_not_what_the_cmdlet_writes(
     assert mistake.startswith(f"connectors.xml: 'Default Frontend MBX1': {line}")
 
 
+@pytest.mark.parametrize(
+    ("kept", "line"),
+    [
+        (("Server",), "a ReceiveConnector has no Name"),
+        (("Name",), "'Default Frontend MBX1' has no Server"),
+        (("Name", "Server"), "'Default Frontend MBX1' has no AuthMechanism"),
+        (("Name", "Server", "AuthMechanism", "Fqdn"), "'Default Frontend MBX1' has no Bindings"),
+    ],
+)
+def test_a_selection_of_properties(tmp_path: Path, kept: tuple[str, ...], line: str) -> None:
+    """Without what decides the selections every answer would be a guess."""
+    chosen = dumps.an_object(dumps.CONNECTOR, {name: dumps.USUAL[name] for name in kept}, prefix="Selected.")
+    source = minimal(tmp_path / "in", connectors_xml=dumps.dump(chosen))
+
+    assert refused(source, tmp_path) == [
+        f"connectors.xml: {line}; export whole objects, without Select-Object"
+    ]
+
+
 def test_all_mistakes_in_one_run(tmp_path: Path) -> None:
     """Each file and each property has its line."""
     source = minimal(
