@@ -14,6 +14,7 @@ import click
 from smtpd_anontls.certificates.stand_ins import StandIns
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
+from smtpd_anontls.cli.event_loop import loop_factory
 from smtpd_anontls.cli.groups import Command, OneOf
 from smtpd_anontls.cli.logs import LogFormat, log_record, logging_to_stderr
 from smtpd_anontls.cli.output import say, say_json, say_verbatim
@@ -100,7 +101,8 @@ def _run(common: Common, form: LogFormat, *, stand_in_keys: bool, workers: int) 
             form.warn(warning)
         if loaded.findings:
             raise CommandError("\n".join(each.line for each in loaded.findings), ExitCode.BAD_USAGE)
-        asyncio.run(_serve(common, loaded, form, stand_in_keys=stand_in_keys, workers=workers))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(common, loaded, form, stand_in_keys=stand_in_keys, workers=workers))
     except ConfigError as error:
         raise CommandError("\n".join(error.lines), ExitCode.BAD_USAGE) from error
     except _CANNOT_START as error:

@@ -6,7 +6,7 @@ section 4.2 for what TLS does to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ class Dialogue:
 
     def greeted(self) -> Dialogue:
         """After EHLO or HELO, or at the end of a transaction (RFC 5321 section 4.1.4)."""
-        return replace(self, phase=Phase.GREETED)
+        return Dialogue(Phase.GREETED, self.secured_by)
 
     def reset(self) -> Dialogue:
         """After RSET: the transaction is gone, the hello stays."""
@@ -47,15 +47,15 @@ class Dialogue:
 
     def sender_given(self) -> Dialogue:
         """After MAIL."""
-        return replace(self, phase=Phase.MAIL)
+        return Dialogue(Phase.MAIL, self.secured_by)
 
     def recipient_given(self) -> Dialogue:
         """After a RCPT that was accepted."""
-        return replace(self, phase=Phase.RECIPIENTS)
+        return Dialogue(Phase.RECIPIENTS, self.secured_by)
 
     def chunk_given(self) -> Dialogue:
         """After a BDAT that was accepted and was not the last."""
-        return replace(self, phase=Phase.CHUNKS)
+        return Dialogue(Phase.CHUNKS, self.secured_by)
 
     def secured(self, verb: TlsVerb) -> Dialogue:
         """After a handshake: RFC 3207 section 4.2 forgets what was said in clear, EHLO included."""

@@ -90,14 +90,14 @@ async def _cut_off(session: WireSession, fault: Fault) -> None:
     raw = session.raw_transport
     if raw.is_closing():
         return
-    connection = raw.get_extra_info("socket")
     if fault.kind is Kind.RESET:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        raw.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         raw.abort()
         return
     if fault.kind is not Kind.STALL and not raw.get_write_buffer_size():
         # A socket that is closed over octets that nobody has read sends RST, so they are read first.
-        connection.shutdown(socket.SHUT_WR)
+        # By the transport: uvloop lets nobody else shut its sockets down.
+        raw.write_eof()
         await _ignore_peer(session, _LINGER)
     raw.close()
 

@@ -29,7 +29,7 @@ from smtpd_anontls.protocol import replies
 from smtpd_anontls.protocol.dialogue import out_of_order
 from smtpd_anontls.protocol.mechanisms import Mechanisms, offered_mechanisms
 from smtpd_anontls.smtp.mail import MailSession
-from smtpd_anontls.smtp.stream import LONGEST_COMMAND, LONGEST_LINE
+from smtpd_anontls.smtp.stream import LONGEST_LINE
 
 if TYPE_CHECKING:
     from smtpd_anontls.domain.authentication import Step, TokenExchange
@@ -69,13 +69,10 @@ class LogonSession(MailSession):
             observes=self.here.logons.observes,
         )
 
-    async def read_line(self, limit: int = LONGEST_COMMAND) -> bytes | None:
-        """Return the next line, None for one over *limit*; a command with a token has a limit of its own."""
-        line = await super().read_line(LONGEST_LINE)
+    def is_too_long(self, line: bytes) -> bool:
+        """Whether a command is longer than it may be; one with a token has a limit of its own."""
         # RFC 4954 section 4: an initial response may be as long as any other token.
-        if line is None or len(line) <= limit or line.upper().startswith(_LONG_COMMANDS):
-            return line
-        return None
+        return super().is_too_long(line) and not line.upper().startswith(_LONG_COMMANDS)
 
     async def smtp_AUTH(self, argument: str) -> Reply:
         """Authenticate (RFC 4954 section 4)."""
@@ -162,7 +159,7 @@ class LogonSession(MailSession):
         """Give the server's turn and return the client's."""
         self.transcript.challenge()
         self.queue(replies.challenge(text))
-        line = await self.read_line(LONGEST_LINE)
+        line = await self.read_line()
         self.transcript.token()
         if line is None:
             detail = f"the client sent a line of more than {LONGEST_LINE} octets"

@@ -1,8 +1,7 @@
 """The course of a session: who takes it, command after command, the end, the record.
 
 aiosmtpd's own loop (``SMTP._handle_client``) runs commands before any hook could choose a
-connector, and sends exception texts to the client; this one takes its place, and finds the verbs
-in its table (``_smtp_methods``).  Guarded by tests/components/test_session.py.
+connector, and sends exception texts to the client; this one takes its place.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from smtpd_anontls.smtp.stream import LONGEST_COMMAND, LONGEST_COMMAND_WITH_LONG
 from smtpd_anontls.smtp.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.faults import Point, SessionFaults, Suffered
@@ -67,6 +66,7 @@ class WireSession(Stream):
         self.injected: Reply | None = None  # The reply of a fault, which nothing holds back or counts.
         self.held: Reply | None = None  # A reply that has been held back.
         self.is_mute = False  # Whatever happens, nothing more is said: a fault has the connection.
+        self._expects_header = False  # Of the PROXY protocol.
         self._refused: Refusal | None = None
         self._outcome: tuple[Outcome, str] | None = None
         self._protocol_errors = 0
@@ -88,7 +88,9 @@ class WireSession(Stream):
             (parse_address(local[0]), local[1]),
             (parse_address(remote[0]), remote[1]),
         )
-        self.begin(transport)
+        # Now, since octets may come before the session's first step: those of uvloop do.
+        self._expects_header = self.house.expects_proxy_header(self.arrival)
+        self.begin(transport, looks_for_header=not self._expects_header)
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     # -- the course
@@ -96,7 +98,7 @@ class WireSession(Stream):
     async def _handle_client(self) -> None:
         try:
             await self._run()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except ConnectionError:
             self.conclude(Outcome.PEER_DISCONNECTED, "the peer closed the connection without QUIT")
         except asyncio.CancelledError:
             self.conclude(Outcome.SHUT_DOWN, "the receiver stopped")
@@ -110,7 +112,7 @@ class WireSession(Stream):
 
     async def _run(self) -> None:
         assert self.arrival is not None
-        if self.house.expects_proxy_header(self.arrival) and not await self._read_proxy_header():
+        if self._expects_header and not await self._read_proxy_header():
             return
         welcomed = await self.house.welcome(self.arrival)
         if isinstance(welcomed, Refusal):
@@ -148,7 +150,6 @@ class WireSession(Stream):
     async def _read_proxy_header(self) -> bool:
         """Take the peer's address from the PROXY protocol header that comes first; whether there was one."""
         assert self.arrival is not None
-        self._opening = None
         reader = HeaderReader()
         try:
             async with asyncio.timeout(HEADER_TIMEOUT):
@@ -176,18 +177,14 @@ class WireSession(Stream):
 
     async def _command(self) -> None:
         assert self.welcome is not None
-        long_addresses = self.welcome.connector.long_addresses_enabled
-        line = await self.read_line(
-            LONGEST_COMMAND_WITH_LONG_ADDRESSES if long_addresses else LONGEST_COMMAND
-        )
-        if line is None:
+        line = await self.read_line()
+        if line is None or (len(line) > LONGEST_COMMAND and self.is_too_long(line)):
             self.transcript.note("a command line was too long and is not kept")
             await self._answer(replies.LINE_TOO_LONG)
             return
         text = line.rstrip(b"\r\n")
         verb, _, argument = text.partition(b" ")
-        name = verb.decode("ascii", "replace").upper()
-        method: Callable[[str], Awaitable[Reply | None]] | None = self._smtp_methods.get(name)
+        method = self.verbs.get(verb.upper())
         self.transcript.client(text, known_verb=method is not None)
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             # RFC 5321 section 2.3.8: only CRLF ends a line; a lone CR or LF must not.
@@ -197,8 +194,8 @@ class WireSession(Stream):
             await self._answer(replies.UNRECOGNIZED)
             return
         try:
-            reply = await method(argument.decode("utf-8", "surrogateescape").strip(" \t"))
-        except (ConnectionError, asyncio.IncompleteReadError):
+            reply = await method(self, argument.decode("utf-8", "surrogateescape").strip(" \t"))
+        except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 - see _handle_client; the session may go on
             self.house.report_fault(self.id, error)
@@ -206,6 +203,12 @@ class WireSession(Stream):
             reply = replies.LOCAL_ERROR
         if reply is not None:
             await self._answer(reply)
+
+    def is_too_long(self, line: bytes) -> bool:
+        """Whether a command of more than LONGEST_COMMAND octets is longer than it may be."""
+        assert self.welcome is not None
+        long_addresses = self.welcome.connector.long_addresses_enabled
+        return not long_addresses or len(line) > LONGEST_COMMAND_WITH_LONG_ADDRESSES
 
     async def _answer(self, reply: Reply) -> None:
         """Give *reply*, held back where TarpitInterval says so, or end a session of too many errors."""

@@ -1,13 +1,15 @@
 """The verbs of a session: each takes its argument and returns a reply.
 
-aiosmtpd finds verbs by the method name ``smtp_<VERB>``.  A hyphen cannot stand in a name, so
-X-ANONYMOUSTLS is set below the class; verbs of aiosmtpd that are not offered are set to None.
+aiosmtpd finds verbs by the method name ``smtp_<VERB>``, and so does the table below the class.  A hyphen
+cannot stand in a name, so X-ANONYMOUSTLS is set there.
 """
 
 from __future__ import annotations
 
 import contextlib
 from email.utils import format_datetime
+from inspect import getmembers, iscoroutinefunction
+from types import MappingProxyType
 
 from OpenSSL import SSL
 
@@ -195,3 +197,10 @@ class ReceiveSession(LogonSession):
 # aiosmtpd finds verbs by attribute name, so a hyphenated one needs setattr.
 # Guarded by the golden sessions.
 setattr(ReceiveSession, "smtp_X-ANONYMOUSTLS", ReceiveSession.anonymous_tls)
+ReceiveSession.verbs = MappingProxyType(
+    {
+        name.removeprefix("smtp_").encode(): method
+        for name, method in getmembers(ReceiveSession, iscoroutinefunction)
+        if name.startswith("smtp_")
+    },
+)
