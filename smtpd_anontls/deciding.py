@@ -6,9 +6,10 @@ A session, a start, ``check`` and ``explain`` all come through here, so they sho
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from smtpd_anontls.authenticating import Authentication
 from smtpd_anontls.certificates.contexts import check_ciphers
@@ -22,6 +23,7 @@ from smtpd_anontls.domain.flags import AuthMechanism, ServerRole, StartTlsCertif
 from smtpd_anontls.domain.records import TlsVerb
 from smtpd_anontls.selection import anonymous_tls, outbound, starttls
 from smtpd_anontls.selection.fallback import reconsider
+from smtpd_anontls.selection.recollection import Recollections
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings import values
 from smtpd_anontls.settings.document import ConfigError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from smtpd_anontls.certificates.entries import Entry
     from smtpd_anontls.certificates.passwords import PasswordSource
     from smtpd_anontls.certificates.stand_ins import StandIns
     from smtpd_anontls.directory.active_directory import ActiveDirectory
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import ServerSettings, Settings
     from smtpd_anontls.smtp.ports import ServerContext
+
+    # What a selection came to, and what a session starts TLS with; None: the verb is not advertised.
+    Decision: TypeAlias = tuple[Selection, ServerContext | None]
 
 # Each verb's selection asks once, and once more where the store changed meanwhile.
 _QUESTIONS_OF_A_SESSION = 4
@@ -69,6 +75,9 @@ class Surroundings:
     ephemeral: EphemeralCertificates
     authentication: Authentication
     stand_ins: StandIns | None = None  # None: nothing stands in for a certificate whose key is elsewhere.
+    recollections: Recollections[tuple[Decision, ...]] = field(
+        default_factory=Recollections, compare=False, repr=False
+    )
 
     @classmethod
     def of(
@@ -130,6 +139,38 @@ class Surroundings:
             store.load()
         if any(_asks_the_directory(each) for server in servers for each in server.connectors):
             self.directory.load()
+
+    async def decide_for_session(
+        self, connector: ReceiveConnector, server: Server, moment: Moment
+    ) -> tuple[Decision, ...]:
+        """Return what ``decide`` comes to for each verb, from memory where directory and store are as they were."""
+        began = time.perf_counter()
+        place = (server.name, connector.name)
+        if (origin := self._origin(connector, server)) is not None:
+            kept = self.recollections.recall(place, origin, moment.now)
+            if kept is not None:
+                took = (time.perf_counter() - began) * 1000 / len(kept)
+                return tuple((replace(selection, duration_ms=took), context) for selection, context in kept)
+        decided = tuple([await self.decide(connector, server, verb, moment) for verb in TlsVerb])
+        if origin is not None and all(_may_be_kept(each) for each in decided):
+            now_there = self._origin(connector, server)
+            # Unless it changed while it was asked.
+            if now_there is not None and all(map(operator.is_, origin, now_there)):
+                store = [entry.shown for entry in now_there[-1].values()]
+                self.recollections.keep(place, origin, moment.now, decided, store=store)
+        return decided
+
+    def _origin(
+        self, connector: ReceiveConnector, server: Server
+    ) -> tuple[ReceiveConnector, Server, object, Mapping[str, Entry]] | None:
+        """Return what both selections would ask now; None where that takes more than a look, or depends on more."""
+        if not isinstance(self.directory, FileDirectory):
+            return None
+        # A certificate that is made for the moment ages, and a look-alike is made of another.
+        if server.ephemeral_fallback or self.stand_ins is not None:
+            return None
+        directory, store = self.directory.known(server.name), self.stores[server.name].known()
+        return None if directory is None or store is None else (connector, server, directory, store)
 
     async def decide(
         self,
@@ -289,6 +330,12 @@ class Surroundings:
                 )
         if lines:
             raise ConfigError(dict.fromkeys(lines))
+
+
+def _may_be_kept(decision: Decision) -> bool:
+    """Whether nothing but directory, store and moment led there: loading what was chosen did not fail."""
+    selection, context = decision
+    return context is not None or not selection.events
 
 
 def directory_of(

@@ -221,10 +221,9 @@ class Household:
         moment = Moment(self.now())
         selections: list[Selection] = []
         contexts: dict[TlsVerb, ServerContext] = {}
-        for verb in TlsVerb:
-            selection, context = await surroundings.decide(connector, server, verb, moment)
+        for selection, context in await surroundings.decide_for_session(connector, server, moment):
             if context is not None:
-                contexts[verb] = context
+                contexts[selection.verb] = context
             selections.append(selection)
             for draft in selection.events:
                 self._announces.write(

@@ -169,6 +169,10 @@ class LocalComputerStore:
         if not state.entries:
             self._warn("holds no certificate; `smtpd-anontls certificate new` makes one")
 
+    def known(self) -> Mapping[str, Entry] | None:
+        """Return what the folder holds, where that needs no reading: the same object until something changes."""
+        return self._state.entries if is_current(self._folder, self._state.folder) else None
+
     async def find(self, thumbprint: str) -> StoreCertificate | None:
         """Return the certificate with this thumbprint, usable or not; None where there is none."""
         entry = (await self._entries()).get(thumbprint.upper())

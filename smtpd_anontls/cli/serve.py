@@ -14,7 +14,6 @@ import click
 from smtpd_anontls.certificates.stand_ins import StandIns
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
-from smtpd_anontls.cli.event_loop import loop_factory
 from smtpd_anontls.cli.groups import Command, OneOf
 from smtpd_anontls.cli.logs import LogFormat, log_record, logging_to_stderr
 from smtpd_anontls.cli.output import say, say_json, say_verbatim
@@ -28,6 +27,7 @@ from smtpd_anontls.protocol_log.log import ProtocolLogError
 from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import ConfigError, load_config
+from smtpd_anontls.smtp.event_loop import loop_factory
 from smtpd_anontls.smtp.listener import ListenError
 from smtpd_anontls.supervisor.process import WorkerError
 from smtpd_anontls.supervisor.sockets import shares_ports

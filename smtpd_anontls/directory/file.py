@@ -131,6 +131,14 @@ class FileDirectory:
             raise DirectoryError(printable(f"{self._path}: {entries.problem}"))
         self._warn_of(entries)
 
+    def known(self, server: str) -> object | None:
+        """Return what stands for all that is said of *server*: the same object until that may be something else.
+
+        None where a file has to be read for it.
+        """
+        entries = self._file.current()
+        return entries if entries is not None and entries.is_current(server) else None
+
     async def internal_tls_certificate(self, server: str) -> Answer:
         """Return what the object of *server* names; never raise."""
         return await self._ask(

@@ -71,13 +71,17 @@ class LogFolder:
     def write(self, rows: deque[Row]) -> None:
         """Write *rows*, taking out each that is written; OSError: those that are left are not, nor any part."""
         while rows:
-            descriptor = self._ready(rows[0])
-            chunk = bytearray()
+            first = rows[0].octets
+            lines: list[bytes] = []
+            descriptor, size = self._ready(rows[0], len(first)), 0
             for each in rows:
-                if chunk and self._begins_a_file(each, self._size + len(chunk)):
+                octets = each.octets if lines else first
+                if lines and self._begins_a_file(each, len(octets), self._size + size):
                     break
-                chunk += each.octets
-            whole, error = _append(descriptor, bytes(chunk))
+                lines.append(octets)
+                size += len(octets)
+            chunk = b"".join(lines)
+            whole, error = _append(descriptor, chunk)
             for _ in range(chunk.count(END, 0, whole)):
                 rows.popleft()
             self._size += whole
@@ -94,21 +98,21 @@ class LogFolder:
             with suppress(OSError):
                 os.close(descriptor)
 
-    def _ready(self, first: Row) -> int:
-        """Return the descriptor of the file for *first*."""
+    def _ready(self, first: Row, octets: int) -> int:
+        """Return the descriptor of the file for *first*, of so many octets."""
         descriptor = self._descriptor
         if (
             descriptor is None
-            or self._begins_a_file(first, self._size)
+            or self._begins_a_file(first, octets, self._size)
             # Removed, or moved by another program.
             or not self._is_at_path(descriptor)
         ):
             descriptor = self._begin_file(first.time)
         return descriptor
 
-    def _begins_a_file(self, row: Row, size: int) -> bool:
+    def _begins_a_file(self, row: Row, octets: int, size: int) -> bool:
         """Whether *row* is too late, or too much, for a file of that size."""
-        is_full = size > self._begin and size + len(row.octets) > self._max_file_size
+        is_full = size > self._begin and size + octets > self._max_file_size
         # A clock that was put back does not lead back to an older file.
         return is_full or row.time >= self._hour + _HOUR
 

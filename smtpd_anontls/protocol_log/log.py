@@ -95,7 +95,7 @@ class ProtocolLog:
 
     def put(self, *rows: Row) -> bool:
         """Take *rows* and return True; False: too many wait already.  Never wait, never raise."""
-        octets = sum(len(each.octets) for each in rows)
+        octets = sum([each.size for each in rows])
         with self._lock:
             # One that is refused is followed by others until there is room for all: a gap, not a sieve.
             fits = not self._refused and self._waiting_octets + octets <= MAX_WAITING

@@ -183,9 +183,10 @@ class WireSession(Stream):
             await self._answer(replies.LINE_TOO_LONG)
             return
         text = line.rstrip(b"\r\n")
-        verb, _, argument = text.partition(b" ")
-        method = self.verbs.get(verb.upper())
-        self.transcript.client(text, known_verb=method is not None)
+        word, _, argument = text.partition(b" ")
+        verb = word.upper()
+        method = self.verbs.get(verb)
+        self.transcript.client(text, verb, is_known=method is not None)
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             # RFC 5321 section 2.3.8: only CRLF ends a line; a lone CR or LF must not.
             await self._answer(replies.BARE_LINE_END)

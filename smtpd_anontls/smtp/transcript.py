@@ -52,18 +52,27 @@ class Transcript:
             ended_by = "Remote(ConnectionReset)" if by_reset else "Remote"
             self.log.disconnected(ended_by if by_peer else "Local")
 
-    def client(self, line: bytes, *, known_verb: bool) -> None:
-        """Note a command line without its line end.
+    def client(self, line: bytes, verb: bytes, *, is_known: bool) -> None:
+        """Note a command line without its line end; *verb* is what stands before its first blank, in upper case.
 
         What stands behind AUTH or X-EXPS is never kept, whether the verb was taken or refused;
         nor is a line behind it that is no command, since it may be its continuation.
         """
+        self._says_hello = verb == b"EHLO"
+        if is_known and verb not in _AUTHENTICATION:
+            # Nearly every command; it is looked at no further.
+            self._authenticating = False
+        else:
+            line = self._masked(line, is_known=is_known)
+        self._add("C", line[:MAX_LINE_OCTETS])
+        if self.log is not None:
+            self.log.received(line.decode("utf-8", "backslashreplace"))
+
+    def _masked(self, line: bytes, *, is_known: bool) -> bytes:
         # A tab makes a command unknown, and what stands behind it is a secret all the same.
         verb, *words = line.split(maxsplit=1) or [b""]
         rest = words[0] if words else b""
-        name = verb.upper()
-        self._says_hello = name == b"EHLO"
-        if name in _AUTHENTICATION:
+        if verb.upper() in _AUTHENTICATION:
             self._authenticating = True
             mechanism, *token = rest.split(maxsplit=1) or [b""]
             shown = verb
@@ -71,14 +80,11 @@ class Transcript:
                 # Only a word that is a mechanism's name is no secret.
                 shown += b" " + mechanism
                 rest = token[0] if token else b""
-            line = shown + (b" " + MASK.encode() if rest else b"")
-        elif self._authenticating and not known_verb:
-            line = MASK.encode()
-        else:
-            self._authenticating = False
-        self._add("C", line[:MAX_LINE_OCTETS])
-        if self.log is not None:
-            self.log.received(line.decode("utf-8", "backslashreplace"))
+            return shown + (b" " + MASK.encode() if rest else b"")
+        if self._authenticating and not is_known:
+            return MASK.encode()
+        self._authenticating = False
+        return line
 
     def token(self) -> None:
         """Note that the client went on with an authentication."""

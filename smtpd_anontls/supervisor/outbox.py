@@ -101,7 +101,7 @@ class Outbox:
 
     def rows(self, *rows: Row) -> bool:
         """Take rows of the protocol log; False: none of them."""
-        weight = sum(len(each.octets) for each in rows)
+        weight = sum([each.size for each in rows])
         # Their own session counts them, so that the gap is seen where it is.
         return self.tell(Rows(rows), Kind.ROWS, weight=weight)
 

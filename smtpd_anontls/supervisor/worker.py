@@ -25,6 +25,7 @@ from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import MemoryJournal
 from smtpd_anontls.receiver import DRAIN_TIMEOUT, journal_of, utc_now
 from smtpd_anontls.reloading import is_current
+from smtpd_anontls.smtp.event_loop import loop_factory
 from smtpd_anontls.smtp.listener import Listener
 from smtpd_anontls.supervisor.asking import Questions
 from smtpd_anontls.supervisor.channel import Channel
@@ -203,7 +204,8 @@ def main() -> None:
     # The terminal's and systemd's signals are the supervisor's business; SIGTERM drains.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    asyncio.run(work(int(sys.argv[1]), int(sys.argv[2])))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(work(int(sys.argv[1]), int(sys.argv[2])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The event loop of ``serve``: uvloop where it is installed, else asyncio's own."""
+"""The event loop of ``serve`` and its workers: uvloop where it is installed, else asyncio's own."""
 
 from __future__ import annotations
 
