@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.faults import Point, SessionFaults, Suffered
-    from smtpd_anontls.domain.records import Attempt, TlsFacts
+    from smtpd_anontls.domain.records import Attempt, Json, TlsFacts
     from smtpd_anontls.protocol.replies import Reply
     from smtpd_anontls.smtp.ports import House, Welcome
 
@@ -66,6 +66,7 @@ class WireSession(Stream):
         self.injected: Reply | None = None  # The reply of a fault, which nothing holds back or counts.
         self.held: Reply | None = None  # A reply that has been held back.
         self.is_mute = False  # Whatever happens, nothing more is said: a fault has the connection.
+        self._selections: tuple[Json, ...] = ()  # As the record has them.
         self._expects_header = False  # Of the PROXY protocol.
         self._refused: Refusal | None = None
         self._outcome: tuple[Outcome, str] | None = None
@@ -119,6 +120,7 @@ class WireSession(Stream):
             await self._refuse(welcomed)
             return
         self.welcome = welcomed
+        self._selections = tuple([each.as_json() for each in welcomed.selections])
         self.event_ids.extend(number for each in welcomed.selections for number in each.event_ids)
         self.transcript.log = self.house.session_log(self.arrival, welcomed.server, welcomed.connector)
         self.transcript.connected()
@@ -369,7 +371,7 @@ class WireSession(Stream):
             authenticated_as=identity,
             outcome=outcome,
             outcome_detail=detail,
-            selections=tuple(selection.as_json() for selection in welcome.selections) if welcome else (),
+            selections=self._selections,
             event_ids=tuple(self.event_ids),
             messages=tuple(self.messages),
             transcript=self.transcript.rows(),
