@@ -25,8 +25,9 @@ _MESSAGES_OF_AN_ACTIVE_ONE = 10
 # Besides its sessions a process has some descriptors open.
 _OTHER_DESCRIPTORS = 200
 GROWTH = (1, 10, 100, 1_000, 5_000)
-_MESSAGES = 4_000
-_LEAST_MESSAGES = 2
+_MESSAGES = 2_000
+# Messages: what is loaded at first use is loaded.
+_WARM_UP = 500
 _MICRO = 1e6
 
 
@@ -59,7 +60,7 @@ def _best_verb(server: Server) -> TlsVerb:
 def _held(bench: Bench, server: Server, verb: TlsVerb | None, count: int) -> Held:
     key = Key.EC if Key.EC in server.keys else Key.RSA
     session = Session(_MESSAGES_OF_AN_ACTIVE_ONE, tls=verb)
-    with bench.server(server, f"{server.name}-{count}-{verb}") as at:
+    with bench.server(server, f"{server.name}-{count}-{verb}", warm_up=_WARM_UP) as at:
         before = resident_bytes(at.process)
         bench.generator.do(Crowd(at.address(key), session, count))
         cpu_seconds_at_rest(at.process)
@@ -77,7 +78,7 @@ def growth(bench: Bench, servers: Sequence[Server], rounds: int) -> dict[str, di
         for turn in range(rounds):
             for count in GROWTH:
                 bench.say(f"round {turn + 1} of {rounds}: {count:,} sessions that send")
-                session = Session(max(_LEAST_MESSAGES, _MESSAGES // count))
+                session = Session(max(1, _MESSAGES // count))
                 for at in started:
                     bench.generator.do(Crowd(at.address(), session, count))
                     before = cpu_seconds_at_rest(at.process)

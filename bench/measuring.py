@@ -40,14 +40,16 @@ class Bench:
     say: Callable[[str], None]  # How far the run is.
 
     @contextmanager
-    def server(self, server: Server, name: str | None = None) -> Iterator[Running]:
-        """Run one server, warmed up."""
+    def server(
+        self, server: Server, name: str | None = None, *, warm_up: int | None = None
+    ) -> Iterator[Running]:
+        """Run one server, warmed up with so many messages; None: as many as it needs to be at its fastest."""
         with running(server, self.folder / (name or server.name), self.keys, self.cpu) as started:
-            self._warm_up(started)
+            self._warm_up(started, server.warm_up if warm_up is None else warm_up)
             yield started
 
-    def _warm_up(self, started: Running) -> None:
-        sessions = max(1, started.server.warm_up // _MESSAGES_OF_A_WARM_UP_SESSION)
+    def _warm_up(self, started: Running, messages: int) -> None:
+        sessions = max(1, messages // _MESSAGES_OF_A_WARM_UP_SESSION)
         session = Session(_MESSAGES_OF_A_WARM_UP_SESSION)
         self.generator.do(Flow(started.address(), session, sessions, 20))
         for verb in sorted(started.server.verbs):

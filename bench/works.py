@@ -58,9 +58,11 @@ _SHAPES = (
     Work("5mb", "5 MB, 1 per connection", Session(1, 5 * _MB), sessions=8, at_once=4),
 )
 _CONNECT = Work("connect", "connect, EHLO, QUIT", Session(0), sessions=600, at_once=20)
+# There is more work under TLS than without: there is less of each.
+_LESS = 2
 _HANDSHAKES = (
-    Work("handshake", "connect, EHLO, full handshake, EHLO, QUIT", Session(0), sessions=300, at_once=20),
-    Work("resumed", "the same with the TLS session resumed", Session(0, resumes=True), 300, 20),
+    Work("handshake", "connect, EHLO, full handshake, EHLO, QUIT", Session(0), sessions=200, at_once=20),
+    Work("resumed", "the same with the TLS session resumed", Session(0, resumes=True), 200, 20),
 )
 _VERBS: dict[str, TlsVerb] = {"starttls": "STARTTLS", "anonymoustls": "X-ANONYMOUSTLS"}
 _SECURITIES = {f"{word}-{key}": (verb, key) for word, verb in _VERBS.items() for key in Key}
@@ -85,6 +87,7 @@ def _messages(security: str, verb: TlsVerb | None, key: Key) -> Iterator[Work]:
                 shape,
                 name=f"{shape.name}/{security}/{'bdat' if bdat else 'data'}",
                 session=replace(shape.session, tls=verb, bdat=bdat),
+                sessions=shape.sessions // _LESS if verb else shape.sessions,
                 key=key,
             )
 
