@@ -80,7 +80,19 @@ def _groups(results: Results) -> Iterator[Group]:
             if (cell := cells.get(name)) is not None:
                 median = Spread.of(cell.cpu_us).median
                 against = f" ({ratio(stock.cpu_us, cell.cpu_us).median:.1f}x)" if stock else ""
-                label = results.titles[name].replace("smtpd-anontls", "this receiver", 1)
-                bars.append(Bar(label, median, f"{number(median)}{against}", _COLOURS.get(name, "other")))
+                bars.append(
+                    Bar(
+                        _label(results.titles[name]),
+                        median,
+                        f"{number(median)}{against}",
+                        _COLOURS.get(name, "other"),
+                    )
+                )
         if bars:
             yield Group(title, bars)
+
+
+def _label(title: str) -> str:
+    """Return what a bar is called: the receiver without its version, which is that of this page."""
+    program, comma, records = title.partition(", ")
+    return f"{program.split()[0]}, {records}" if comma and program.startswith("smtpd-anontls") else title

@@ -7,6 +7,7 @@ import select
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from bench.load.conversation import Senders
@@ -47,6 +48,9 @@ class Office:
             case Flow(address, session, sessions, at_once):
                 senders = Senders(address, session, tally)
                 wires: Iterator[Wire] = (Wire(address) for _ in range(sessions))
+                if session.resumes:
+                    # One that the others can take up.
+                    self._perform(islice(wires, 1), 1, senders.whole, tally)
                 self._perform(wires, at_once, senders.whole, tally)
             case Crowd(address, session, sessions):
                 self._senders = Senders(address, session, tally)

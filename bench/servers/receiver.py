@@ -106,7 +106,5 @@ def _server(key: Key, place: Place) -> dict[str, Any]:
 CAPTURE_OFF = Receiver("receiver", "capture off")
 # The peers write no log: this shows what it costs.
 LOGGED = Receiver("receiver-logged", "capture off, protocol log", protocol_log=True)
-DURABLE = Receiver(
-    "receiver-durable", "durable SQLite journal, as shipped", capture=True, protocol_log=True, page=True
-)
+DURABLE = Receiver("receiver-durable", "durable SQLite journal", capture=True, protocol_log=True, page=True)
 VARIANTS = (CAPTURE_OFF, LOGGED, DURABLE)
