@@ -65,6 +65,7 @@ class Common:
     overrides: tuple[str, ...]
     as_json: bool
     url: str | None = None  # Of a running receiver that is asked instead of the journal.
+    ca_file: Path | None = None  # Whom to believe there; None: whom the system believes.
 
     def load(self, *, findings_stop: bool = False, findings_told: bool = True) -> Loaded:
         """Read the configuration; mistakes end the command with exit code 2.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -136,9 +137,9 @@ def journal_of(common: Common) -> LocalJournal | RemoteJournal:
     from smtpd_anontls.cli.remote import RemoteJournal  # noqa: PLC0415
 
     try:
-        return RemoteJournal(common.url, os.environ.get("SMTPD_ANONTLS_TOKEN"))
+        return RemoteJournal(common.url, os.environ.get("SMTPD_ANONTLS_TOKEN"), common.ca_file)
     except ValueError as error:
-        raise CommandError(f"--url: {error}", ExitCode.BAD_USAGE) from None
+        raise CommandError(str(error), ExitCode.BAD_USAGE) from None
 
 
 def reading(command: Callable[..., R]) -> Callable[..., R]:
@@ -152,10 +153,18 @@ def reading(command: Callable[..., R]) -> Callable[..., R]:
         cls=Option,
         heading=COMMON,
     )
+    @click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="With an https URL: believe these certificates, in PEM form. Default: those of the system.",
+        cls=Option,
+        heading=COMMON,
+    )
     @functools.wraps(command)
-    def wrapped(common: Common, *, url: str | None, **options: Any) -> R:
+    def wrapped(common: Common, *, url: str | None, ca_file: Path | None, **options: Any) -> R:
         try:
-            return command(replace(common, url=url or None), **options)
+            return command(replace(common, url=url or None, ca_file=ca_file), **options)
         except JournalError as error:
             raise CommandError(str(error), ExitCode.UNREACHABLE) from error
         except RefusedError as error:

@@ -13,15 +13,17 @@ from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from smtpd_anontls.cli.journals import RefusedError
+from smtpd_anontls.client.trust import context_that_trusts, tls_problem
 from smtpd_anontls.domain.filters import EVERYTHING
 from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.journal.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
@@ -44,11 +46,11 @@ class _NoRedirects(HTTPRedirectHandler):
 class RemoteJournal:
     """What the receiver at *url* has recorded; JournalError says why it could not be asked."""
 
-    def __init__(self, url: str, token: str | None) -> None:
-        """Take a URL, in which a user and a password may stand; ValueError says what would do."""
+    def __init__(self, url: str, token: str | None, ca_file: Path | None) -> None:
+        """Take a URL, in which a user and a password may stand; ValueError names the option, and what would do."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("is not a URL; write one such as http://127.0.0.1:8025")
+            raise ValueError("--url: is not a URL; write one such as http://127.0.0.1:8025")
         self._headers = {"Accept": "application/json"}
         host = parts.netloc.rpartition("@")[2]
         if token:
@@ -58,8 +60,14 @@ class RemoteJournal:
             self._headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
         # Without what may be secret in it.
         self._shown = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+        if ca_file is not None and parts.scheme != "https":
+            raise ValueError("--ca-file: goes with a --url that begins with https://")
+        try:
+            trusting = HTTPSHandler(context=context_that_trusts(ca_file))
+        except ValueError as error:
+            raise ValueError(f"--ca-file: {error}") from None
         # No proxy of the environment either gets to see it.
-        self._opener = build_opener(ProxyHandler({}), _NoRedirects())
+        self._opener = build_opener(ProxyHandler({}), _NoRedirects(), trusting)
 
     def messages(self, wanted: Filter = EVERYTHING, *, limit: int = 50) -> list[Json]:
         """Return messages that *wanted* takes, the newest first."""
@@ -246,5 +254,7 @@ def _written(value: object) -> str:
 
 
 def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", error)
+    reason = error.reason if isinstance(error, URLError) else error
+    if (why := tls_problem(reason)) is not None:
+        return printable(why)
     return printable(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)

@@ -43,6 +43,7 @@ from smtpd_anontls.domain.sending import TO_EDGE, TO_ORGANIZATION
 from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.load import ConfigError
+from smtpd_anontls.web.certificate import PageCertificateError, choose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -68,16 +69,18 @@ def check(common: Common) -> None:
     now = datetime.now(UTC)
 
     async def run() -> tuple[
-        tuple[list[tuple[ReceiveConnector, Selection]], list[PlacedEvent]], list[ServerObject]
+        tuple[list[tuple[ReceiveConnector, Selection]], list[PlacedEvent]], list[ServerObject], list[str]
     ]:
         async with closing(surroundings):
             started = await select_at_start(surroundings, servers, Moment(now, at_start=True))
             shown = (surroundings.directory.show(each.name) for each in servers)
-            return started, list(await asyncio.gather(*shown))
+            objects = list(await asyncio.gather(*shown))
+            return started, objects, await _problems_of_page(loaded, surroundings, now)
 
-    (selections, events), objects = asyncio.run(run())
+    (selections, events), objects, of_page = asyncio.run(run())
     problems = [
-        why for connector, selection in selections if (why := problem(selection, connector)) is not None
+        *(why for connector, selection in selections if (why := problem(selection, connector)) is not None),
+        *of_page,
     ]
     if common.as_json:
         say_json(
@@ -211,6 +214,18 @@ def _refuse_useless_access(loaded: Loaded) -> None:
         Access.read(auth, os.environ)
     except AccessError as error:
         raise CommandError(str(error), ExitCode.BAD_USAGE) from error
+
+
+async def _problems_of_page(loaded: Loaded, surroundings: Surroundings, now: datetime) -> list[str]:
+    """Return why the page would not open, where it is to present a certificate and there is none."""
+    web = loaded.settings.web
+    if web.bind is None or web.tls is None:
+        return []
+    try:
+        await choose(web.tls, loaded.settings, surroundings, now)
+    except PageCertificateError as error:
+        return [str(error)]
+    return []
 
 
 def _directory_json(loaded: Loaded, objects: Iterable[ServerObject]) -> dict[str, object]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from smtpd_anontls.settings.values import Loaded
+    from smtpd_anontls.web.page import Page
 
 
 _LOOPBACK = {4: parse_address("127.0.0.1"), 6: parse_address("::1")}
@@ -160,7 +161,7 @@ async def _serve(
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         if common.as_json:
-            say_json({**_as_json(receiver), "page": page})
+            say_json({**_as_json(receiver), "page": None if page is None else page.url})
         else:
             _introduce(common, receiver, page)
         sys.stdout.flush()
@@ -170,23 +171,24 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _page(receiver: Receiver) -> AsyncIterator[str | None]:
-    """Open the page where there is to be one, and give its URL."""
+async def _page(receiver: Receiver) -> AsyncIterator[Page | None]:
+    """Open the page where there is to be one."""
     if receiver.settings.web.bind is None:
         yield None
         return
     # Here, since what serves it takes its time to load and no other command needs it.
+    from smtpd_anontls.web import page as web  # noqa: PLC0415
     from smtpd_anontls.web.access import AccessError  # noqa: PLC0415
-    from smtpd_anontls.web.page import Page, PageError  # noqa: PLC0415
+    from smtpd_anontls.web.certificate import PageCertificateError  # noqa: PLC0415
 
     async with AsyncExitStack() as opened:
         try:
-            page = await opened.enter_async_context(Page(receiver))
+            page = await opened.enter_async_context(web.Page(receiver))
         except AccessError as error:
             raise CommandError(str(error), ExitCode.BAD_USAGE) from error
-        except PageError as error:
+        except (web.PageError, PageCertificateError) as error:
             raise CommandError(str(error), ExitCode.UNREACHABLE) from error
-        yield page.url
+        yield page
 
 
 def _as_json(receiver: Receiver) -> dict[str, object]:
@@ -203,7 +205,7 @@ def _as_json(receiver: Receiver) -> dict[str, object]:
     return {"listening": listening, "selections": selections}
 
 
-def _introduce(common: Common, receiver: Receiver, page: str | None) -> None:
+def _introduce(common: Common, receiver: Receiver, page: Page | None) -> None:
     """Print where it listens, what it would advertise and why, where the page is, and what to try."""
     bindings: dict[tuple[str, str], list[str]] = {}
     for bound in receiver.bound:
@@ -213,7 +215,10 @@ def _introduce(common: Common, receiver: Receiver, page: str | None) -> None:
     say()
     _own_up(receiver)
     if page is not None:
-        say_verbatim(f"The page and the API: {page}")
+        say_verbatim(f"The page and the API: {page.url}")
+        if (presented := page.certificate) is not None:
+            names = ", ".join(presented.subject_alternative_names) or presented.subject
+            say_verbatim(f"  with the certificate {presented.thumbprint} ({names})")
     if not receiver.bound:
         say("No connector listens: each is disabled or has no binding.", style="red")
         return

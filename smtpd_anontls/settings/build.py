@@ -24,6 +24,7 @@ from smtpd_anontls.settings.values import (
     SyslogSink,
     WebAuthSettings,
     WebSettings,
+    WebTlsSettings,
 )
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def _web(document: Document, shape: WebShape) -> WebSettings:
         written = shape.auth.users_file
         users_file = None if written is None else document.absolute(("web", "auth", "users_file"), written)
         auth = WebAuthSettings(users_file, shape.auth.token_env)
-    return WebSettings(bind=shape.bind, auth=auth, allowed_hosts=shape.allowed_hosts)
+    tls = None if shape.tls is None else WebTlsSettings(shape.tls.server, shape.tls.certificate)
+    return WebSettings(bind=shape.bind, auth=auth, tls=tls, allowed_hosts=shape.allowed_hosts)
 
 
 def _state_folder(document: Document, shape: CaptureShape) -> Path:

@@ -27,6 +27,9 @@ from smtpd_anontls.settings.parsers import (
 from smtpd_anontls.settings.parsers import (
     text as one_line,
 )
+from smtpd_anontls.settings.parsers import (
+    thumbprint as forty_digits,
+)
 from smtpd_anontls.settings.shape import Shape, mistakes_error, read_by
 
 if TYPE_CHECKING:
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 
 # RFC 3463 section 2.
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
-_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 # The longest text that fits a reply line (RFC 5321 section 4.5.3.1.5).
 _LONGEST_TEXT = 480
 
@@ -55,12 +57,6 @@ def _probability(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
         raise WrongValueError(f"{shown(value)} is not a probability; write more than 0, and 1 at most")
     return float(value)
-
-
-def _thumbprint(value: Any) -> str:
-    if not _THUMBPRINT.fullmatch(one_line(value)):
-        raise WrongValueError(f"{shown(value)} is not a thumbprint; write its 40 hexadecimal digits")
-    return one_line(value).upper()
 
 
 class FaultShape(Shape):
@@ -93,7 +89,7 @@ class FaultShape(Shape):
     alert: Annotated[int | None, read_by(optional(whole_number(most=255)))] = Field(
         default=None, description="Of an alert: its number (RFC 8446). null: 40, handshake_failure."
     )
-    thumbprint: Annotated[str | None, read_by(optional(_thumbprint))] = Field(
+    thumbprint: Annotated[str | None, read_by(optional(forty_digits))] = Field(
         default=None,
         description="Of certificate: which of the store. null: one made for the moment, self-signed, for another name.",
     )

@@ -37,6 +37,7 @@ _HOURS_OF_A_DAY = 24
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 _LONGEST_NAME = 255
+_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,13 @@ def text(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float)):
         raise WrongValueError(f"{shown(value)} is not text; put it in quotes if it is meant to be")
     raise WrongValueError(f"{shown(value)} stands where text must be")
+
+
+def thumbprint(value: Any) -> str:
+    """Read the 40 hexadecimal digits of a certificate's SHA-1; return them in upper case."""
+    if not _THUMBPRINT.fullmatch(text(value)):
+        raise WrongValueError(f"{shown(value)} is not a thumbprint; write its 40 hexadecimal digits")
+    return text(value).upper()
 
 
 def free_text(value: Any) -> str:

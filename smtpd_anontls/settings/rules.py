@@ -124,6 +124,7 @@ def mistakes_between(
     yield from _tls_range(document, found)
     yield from _provisioning(document, found)
     yield from _web(document, found)
+    yield from _server_of_page(document, servers)
     yield from _places_of_faults(document, servers)
 
 
@@ -162,6 +163,15 @@ def _web(document: Document, found: Sequence[Mistake]) -> Iterator[Mistake]:
         )
 
 
+def _server_of_page(document: Document, servers: Sequence[ReadServer]) -> Iterator[Mistake]:
+    """Yield the server that the page's certificate is to come from, where it is not there."""
+    web = document.content.get("web")
+    tls = web.get("tls") if isinstance(web, dict) else None
+    if isinstance(tls, dict):
+        names = [each.server.name for each in servers]
+        yield from _no_such(("web", "tls", "server"), tls.get("server"), names)
+
+
 def _places_of_faults(document: Document, servers: Sequence[ReadServer]) -> Iterator[Mistake]:
     """Yield the servers and connectors that faults name and that are not there."""
     known = {
@@ -170,12 +180,14 @@ def _places_of_faults(document: Document, servers: Sequence[ReadServer]) -> Iter
     }
     for path, content in _mappings(("faults",), document.content.get("faults")):
         for key, names in known.items():
-            name = content.get(key)
-            if isinstance(name, str) and name.strip() and name not in names:
-                yield Mistake(
-                    (*path, key),
-                    f"{shown(name)} is no {key}; there are {', '.join(dict.fromkeys(names)) or 'none'}",
-                )
+            yield from _no_such((*path, key), content.get(key), names)
+
+
+def _no_such(path: Keys, name: Any, names: Sequence[str]) -> Iterator[Mistake]:
+    """Yield that *name* is none of *names*, of the kind that the last key says; what is no text has been told."""
+    if isinstance(name, str) and name.strip() and name not in names:
+        there_are = ", ".join(dict.fromkeys(names)) or "none"
+        yield Mistake(path, f"{shown(name)} is no {path[-1]}; there are {there_are}")
 
 
 def _server_names(servers: Sequence[ReadServer]) -> Iterator[Mistake]:

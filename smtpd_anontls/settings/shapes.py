@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from smtpd_anontls.domain.authentication import ExchangeAuth
 from smtpd_anontls.domain.connectors import Bytes, Seconds, Server
 from smtpd_anontls.domain.endpoints import Binding
-from smtpd_anontls.domain.flags import PermissionGroups, ServerRole
+from smtpd_anontls.domain.flags import PermissionGroups, ServerRole, StartTlsCertificate
 from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.domain.scenarios import Scenario
 from smtpd_anontls.domain.syslog_address import SyslogAddress
@@ -40,6 +40,7 @@ from smtpd_anontls.settings.parsers import (
     mapped,
     optional,
     some_text,
+    thumbprint,
     whole_number,
 )
 from smtpd_anontls.settings.shape import Shape, mistakes_error, read_by
@@ -279,6 +280,29 @@ class WebAuthShape(Shape):
     )
 
 
+def _page_certificate(value: Any) -> StartTlsCertificate | str:
+    try:
+        return enumeration(StartTlsCertificate)(value)
+    except ValueError as error:
+        try:
+            return thumbprint(value)
+        except WrongValueError:
+            raise WrongValueError(f"{error}, or a thumbprint of 40 hexadecimal digits") from None
+
+
+class WebTlsShape(Shape):
+    """The page and the API over HTTPS."""
+
+    server: Annotated[str | None, read_by(optional(host_label))] = Field(
+        default=None, description="Whose local computer store has the certificate; null: the first server's."
+    )
+    certificate: Annotated[StartTlsCertificate | str, read_by(_page_certificate)] = Field(
+        default=StartTlsCertificate.by_name,
+        description="by_name: the one that STARTTLS would present by the server's FQDN. internal_transport: the "
+        "X-ANONYMOUSTLS certificate. Or a thumbprint.",
+    )
+
+
 class WebShape(Shape):
     """The page and the API."""
 
@@ -287,6 +311,9 @@ class WebShape(Shape):
     )
     auth: WebAuthShape | None = Field(
         default=None, description="Who may use it; needed for any address that is not loopback."
+    )
+    tls: WebTlsShape | None = Field(
+        default=None, description="HTTPS, with a certificate of a local computer store; null: HTTP."
     )
     allowed_hosts: Annotated[tuple[str, ...], read_by(listed(host_name))] = Field(
         default=(), description="Host names beside the bind address and localhost."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.endpoints import Binding
     from smtpd_anontls.domain.faults import Fault
-    from smtpd_anontls.domain.flags import PermissionGroups
+    from smtpd_anontls.domain.flags import PermissionGroups, StartTlsCertificate
     from smtpd_anontls.domain.ldap_access import LdapAccess
     from smtpd_anontls.domain.protocol_log import Layout
     from smtpd_anontls.domain.retention import Retention
@@ -121,12 +121,21 @@ class WebAuthSettings:
     token_env: str | None  # The environment variable that has the bearer token.
 
 
+@dataclass(frozen=True, slots=True)
+class WebTlsSettings:
+    """HTTPS for the page and the API."""
+
+    server: str | None  # Whose store has the certificate; None: the first server's.
+    certificate: StartTlsCertificate | str  # How it is chosen, or its thumbprint.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     """The page and the API."""
 
     bind: Binding | None  # None: there is none.
     auth: WebAuthSettings | None  # None: everybody who can reach it, which is this machine alone.
+    tls: WebTlsSettings | None  # None: it speaks HTTP.
     allowed_hosts: tuple[str, ...]  # Beside the bind address and localhost.
 
 

@@ -1,7 +1,7 @@
 """The page on the current loop, beside a receiver: uvicorn, without its hold on signals and without patience.
 
 uvicorn waits for ever for a head that does not come and for a reader that does not read; a
-connection here has a time for both.
+connection here has a time for both.  With ``web.tls`` each connection shakes hands first.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Self
@@ -19,14 +20,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from smtpd_anontls.domain.endpoints import Binding, parse_address
 from smtpd_anontls.web.access import Access
 from smtpd_anontls.web.app import make_app
+from smtpd_anontls.web.certificate import PageCertificateError, choose
 from smtpd_anontls.web.feed import Feed
 from smtpd_anontls.web.patience import Patience
+from smtpd_anontls.web.securing import Handshakes, Securing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from ssl import SSLContext
     from types import TracebackType
 
+    from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.receiver import Receiver
+    from smtpd_anontls.settings.values import WebTlsSettings
+
+log = logging.getLogger("smtpd_anontls")
 
 LARGEST_HEAD = 32 * 1024
 _CONNECTIONS = 256
@@ -52,15 +60,23 @@ class Page:
         self.feed = Feed(patience.heartbeat)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._presents: _Presents | None = None
+        self._handshakes: Handshakes | None = None
         self.binding: Binding | None = None  # Where it really listens.
 
     @property
     def url(self) -> str | None:
         """Where the page is, for a person; None: there is none."""
-        return None if self.binding is None else f"http://{self.binding}/"
+        scheme = "http" if self._presents is None else "https"
+        return None if self.binding is None else f"{scheme}://{self.binding}/"
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What it presented last; None: it speaks HTTP."""
+        return None if self._presents is None else self._presents.certificate
 
     async def __aenter__(self) -> Self:
-        """Listen; PageError, AccessError say in one sentence why that cannot be."""
+        """Listen; PageError, PageCertificateError, AccessError say in one sentence why that cannot be."""
         bind, auth = self._settings.bind, self._settings.auth
         if bind is None:
             return self
@@ -68,9 +84,13 @@ class Page:
         app = make_app(
             self._receiver, self._settings, access=access, feed=self.feed, body_timeout=self._patience.body
         )
+        if self._settings.tls is not None:
+            self._presents = _Presents(self._receiver, self._settings.tls)
+            await self._presents.choose()
+            self._handshakes = Handshakes(self._presents.context, self._patience.head)
         listening = _socket(bind)
         address, port = listening.getsockname()[:2]
-        self._server = _Server(_configuration(app, self._patience))
+        self._server = _Server(_configuration(app, self._patience, self._handshakes))
         self._serving = asyncio.create_task(self._server.serve([listening]))
         began = asyncio.create_task(self._server.listens.wait())
         await asyncio.wait([began, self._serving], return_when=asyncio.FIRST_COMPLETED)
@@ -89,13 +109,55 @@ class Page:
         """How many clients are connected."""
         return 0 if self._server is None else len(self._server.server_state.connections)
 
+    @property
+    def handshakes(self) -> int:
+        """How many are on their way."""
+        return 0 if self._handshakes is None else self._handshakes.under_way
+
     async def close(self) -> None:
         """End the streams, let answers finish, and close."""
         if self._server is None or self._serving is None:
             return
         self.feed.close()
+        if self._handshakes is not None:
+            await self._handshakes.close()
         self._server.stop()
         await self._serving
+
+
+class _Presents:
+    """What the page presents: chosen anew for each connection, and the last one while there is none."""
+
+    def __init__(self, receiver: Receiver, wanted: WebTlsSettings) -> None:
+        self._receiver = receiver
+        self._wanted = wanted
+        self._said: str | None = None
+        self._last: tuple[Certificate, SSLContext] | None = None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The certificate that was chosen last."""
+        return None if self._last is None else self._last[0]
+
+    async def choose(self) -> SSLContext:
+        """Choose; PageCertificateError says why there is none."""
+        await self._receiver.refresh()
+        house = self._receiver
+        self._last = await choose(self._wanted, house.settings, house.surroundings, house.now())
+        return self._last[1]
+
+    async def context(self) -> SSLContext:
+        """Choose; where there is none, say so once and go on with the last one."""
+        try:
+            context = await self.choose()
+        except PageCertificateError as error:
+            if str(error) != self._said:
+                log.warning("%s; the page goes on with the certificate that it has", error)
+            self._said = str(error)
+            assert self._last is not None
+            return self._last[1]
+        self._said = None
+        return context
 
 
 class _Server(uvicorn.Server):
@@ -132,6 +194,7 @@ class _Config(uvicorn.Config):
     """A configuration with our patience, which uvicorn hands to each connection."""
 
     patience = Patience()
+    handshakes: Handshakes | None = None
 
 
 class _Connection(H11Protocol):
@@ -189,10 +252,17 @@ class _Timer:
             self._handle = None
 
 
-def _configuration(app: Any, patience: Patience) -> _Config:
+def _begin(config: _Config, **more: Any) -> asyncio.Protocol:
+    """Return what takes a connection that has come in."""
+    speaking = _Connection(config=config, **more)
+    return speaking if config.handshakes is None else Securing(config.handshakes, speaking)
+
+
+def _configuration(app: Any, patience: Patience, handshakes: Handshakes | None) -> _Config:
     configuration = _Config(
         app,
-        http=_Connection,
+        # uvicorn calls it with keywords, as it would call the class.
+        http=_begin,  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
@@ -207,6 +277,7 @@ def _configuration(app: Any, patience: Patience) -> _Config:
         h11_max_incomplete_event_size=LARGEST_HEAD,
     )
     configuration.patience = patience
+    configuration.handshakes = handshakes
     return configuration
 
 

@@ -61,7 +61,7 @@ def test_every_command_takes_the_common_options(words: tuple[str, ...]) -> None:
             "--config",
             "--set",
             "--json",
-            *(["--url"] if asks_the_journal else []),
+            *(["--url", "--ca-file"] if asks_the_journal else []),
             "--help",
         ]
 

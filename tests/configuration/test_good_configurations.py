@@ -19,6 +19,7 @@ from smtpd_anontls.domain.flags import (
     PermissionGroups,
     ServerRole,
     SizeEnabled,
+    StartTlsCertificate,
     TransportRole,
 )
 from smtpd_anontls.domain.protocol_log import Layout
@@ -38,6 +39,7 @@ from smtpd_anontls.settings.values import (
     SyslogSink,
     WebAuthSettings,
     WebSettings,
+    WebTlsSettings,
 )
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -261,7 +263,11 @@ servers:
     certificate_passwords: {}
 protocol_log: {path: ../var/protocol-log}
 authentication: {credentials: users, ntlmv1: true, identities: {'CONTOSO\\MBX2$': [ExchangeServers]}, exchange_auth: off}
-web: {bind: "0.0.0.0:8025", auth: {users_file: page-users, token_env: TOKEN}, allowed_hosts: [mail.test]}
+web:
+  bind: "0.0.0.0:8025"
+  auth: {users_file: page-users, token_env: TOKEN}
+  tls: {server: MBX2, certificate: internal_transport}
+  allowed_hosts: [mail.test]
 """,
     )
 
@@ -283,6 +289,7 @@ web: {bind: "0.0.0.0:8025", auth: {users_file: page-users, token_env: TOKEN}, al
     assert loaded.settings.web == WebSettings(
         bind=Binding.parse("0.0.0.0:8025"),
         auth=WebAuthSettings(tmp_path / "config" / "page-users", "TOKEN"),
+        tls=WebTlsSettings("MBX2", StartTlsCertificate.internal_transport),
         allowed_hosts=("mail.test",),
     )
 
@@ -341,7 +348,9 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
     assert settings.authentication == AuthenticationSettings(
         credentials=None, ntlmv1=False, identities=None, exchange_auth=ExchangeAuth.OFF
     )
-    assert settings.web == WebSettings(bind=Binding.parse("127.0.0.1:8025"), auth=None, allowed_hosts=())
+    assert settings.web == WebSettings(
+        bind=Binding.parse("127.0.0.1:8025"), auth=None, tls=None, allowed_hosts=()
+    )
     assert settings.path == tmp_path / "config" / "lab.yaml"
     assert settings.text_name == str(settings.path)
     assert loaded.warnings == ()

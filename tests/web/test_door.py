@@ -307,7 +307,7 @@ async def test_a_fault_of_our_own(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(_scope: object, _receive: object, _send: object) -> None:
         raise RuntimeError("/a/path and a secret")
 
-    settings = WebSettings(bind=None, auth=None, allowed_hosts=())
+    settings = WebSettings(bind=None, auth=None, tls=None, allowed_hosts=())
     guard = Guard(broken, settings=settings, access=None, body_timeout=1.0)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as client:
         answer = await client.get("/anything")

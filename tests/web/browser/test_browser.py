@@ -195,9 +195,14 @@ async def test_pages_do_without_javascript(lab: Lab) -> None:
         await expect(page.get_by_text("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384").first).to_be_visible()
 
 
-async def test_a_fault_is_added_in_the_browser(lab: Lab) -> None:
+@pytest.mark.parametrize("tls", [None, {"certificate": "by_name"}], ids=["HTTP", "HTTPS"])
+async def test_a_fault_is_added_in_the_browser(lab: Lab, tls: dict[str, str] | None) -> None:
     """The form's own origin opens the door to what changes something."""
-    async with visiting(lab) as visit, chromium() as browser, tab(browser) as watched:
+    async with (
+        visiting(lab, web={"tls": tls}) as visit,
+        chromium() as browser,
+        tab(browser, ignore_https_errors=True) as watched,
+    ):
         page = watched.page
         await watched.open(visit, "faults")
         await page.get_by_label("At", exact=True).select_option("mail")

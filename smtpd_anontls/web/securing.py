@@ -1,0 +1,91 @@
+"""TLS in front of a connection of the page: each handshake has the certificate that holds when it begins.
+
+A listening socket with a context of its own would present for ever what it had at start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from ssl import SSLContext
+
+    ChooseContext = Callable[[], Awaitable[SSLContext]]
+
+MOST_HANDSHAKES = 256
+
+
+class Handshakes:
+    """The handshakes that are on their way; more of them than this are turned away."""
+
+    def __init__(self, choose: ChooseContext, timeout: float) -> None:
+        self.choose = choose
+        self.timeout = timeout  # Seconds for each.
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @property
+    def under_way(self) -> int:
+        """How many there are."""
+        return len(self._under_way)
+
+    def begin(self, shaking: Securing, transport: asyncio.Transport) -> None:
+        """Begin one."""
+        if len(self._under_way) >= MOST_HANDSHAKES:
+            transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(shaking.shake(self, transport))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def close(self) -> None:
+        """End them all."""
+        for each in self._under_way:
+            each.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+class Securing(asyncio.Protocol):
+    """A connection up to the end of its handshake; then it is another protocol's.
+
+    What arrives together with the last flight of the handshake waits for that one.
+    """
+
+    def __init__(self, handshakes: Handshakes, behind: asyncio.Protocol) -> None:
+        self._handshakes = handshakes
+        self._behind = behind
+        self._early = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands."""
+        assert isinstance(transport, asyncio.Transport)
+        # Nothing is read in clear.
+        transport.pause_reading()
+        self._handshakes.begin(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it for the protocol behind."""
+        self._early += data
+
+    async def shake(self, handshakes: Handshakes, transport: asyncio.Transport) -> None:
+        """Choose the certificate, start TLS, and hand over."""
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                self,
+                await handshakes.choose(),
+                server_side=True,
+                ssl_handshake_timeout=handshakes.timeout,
+            )
+        except (OSError, asyncio.CancelledError):
+            # ssl.SSLError, TimeoutError and ConnectionError are OSErrors: whoever came went.
+            transport.abort()
+            return
+        if secured is None or secured.is_closing():
+            transport.abort()
+            return
+        secured.set_protocol(self._behind)
+        self._behind.connection_made(secured)
+        if self._early:
+            self._behind.data_received(bytes(self._early))
