@@ -263,6 +263,8 @@ class Household:
 
     async def admit_message(self, arrival: Arrival, welcome: Welcome, sender: str) -> Struck | None:
         """Count a message, unless MessageRateLimit strikes."""
+        if welcome.connector.message_rate_limit is None:
+            return None
         place = (welcome.server.name, welcome.connector.name)
         return await self._limits.admit(place, arrival.remote[0], welcome.connector, sender)
 

