@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from smtpd_anontls.domain.filters import INDEXED_HEADERS, folded, host_of, indexed
 from smtpd_anontls.domain.instants import rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from smtpd_anontls.domain.records import EventRecord, Json, MessageRecord, SessionRecord
 
 # The values of one row, in the order of its table's columns.
@@ -37,7 +40,7 @@ def message_row(message_id: int, record: MessageRecord) -> Row:
         folded(record.subject or ""),
         len(record.raw),
         json.dumps(_shown_message(record)),
-        json.dumps(_parameters(record)),
+        _parameters(record),
     )
 
 
@@ -119,8 +122,22 @@ def _shown_message(record: MessageRecord) -> Json:
     }
 
 
-def _parameters(record: MessageRecord) -> Json:
-    return {
-        "mail_parameters": dict(record.mail_parameters),
-        "recipient_parameters": [dict(parameters) for parameters in record.recipient_parameters],
-    }
+def _parameters(record: MessageRecord) -> str:
+    if not record.mail_parameters and not any(record.recipient_parameters):
+        return _no_parameters(len(record.recipient_parameters))
+    return _told(record.mail_parameters, record.recipient_parameters)
+
+
+@lru_cache(maxsize=100)
+def _no_parameters(recipients: int) -> str:
+    """Return what is told of most mail."""
+    return _told({}, [{}] * recipients)
+
+
+def _told(mail: Mapping[str, str | None], recipients: Sequence[Mapping[str, str | None]]) -> str:
+    return json.dumps(
+        {
+            "mail_parameters": dict(mail),
+            "recipient_parameters": [dict(parameters) for parameters in recipients],
+        }
+    )

@@ -53,15 +53,21 @@ messages = Table(
     Column("server", Text, nullable=False),
     Column("connector", Text, nullable=False),
     Column("session_id", Text, nullable=False, index=True),
-    Column("run", Text, index=True),
+    Column("run", Text),
     Column("sender", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("size", _Number, nullable=False),
     Column("shown", Text, nullable=False),
     Column("parameters", Text, nullable=False),
 )
+# Most messages have no run, and no entry.
+_has_run = messages.c.run.is_not(None)
+Index("ix_messages_run", messages.c.run, sqlite_where=_has_run, postgresql_where=_has_run)
 
-# Beside the messages, so that a list never reads them.
+# Beside the messages, so that a list never reads them.  Not compressed: zlib at its fastest costs four
+# (text) to eight times (base64) the CPU of storing the octets as they are, at every size from 4 KB to 5 MB
+# (50 KB: 0.9 and 2.0 ms against 0.2 ms), and leaves 49 % and 78 % of them.  A file system that compresses
+# does so without the writer.
 message_bodies = Table(
     "message_bodies",
     METADATA,
@@ -131,4 +137,9 @@ _message_search = DDL(  # type: ignore[no-untyped-call]
     "CREATE VIRTUAL TABLE message_search USING fts5(place, sender, recipients, subject, headers, "
     "content='', detail=column, columnsize=0, tokenize='trigram case_sensitive 1')"
 )
-event.listen(METADATA, "after_create", _message_search.execute_if(dialect="sqlite"))
+# Merging more segments at a time is a third of the work less than FTS5's own 4; a search reads more of them.
+_merge_eight = DDL(  # type: ignore[no-untyped-call]
+    "INSERT INTO message_search (message_search, rank) VALUES ('automerge', 8)"
+)
+for _statement in (_message_search, _merge_eight):
+    event.listen(METADATA, "after_create", _statement.execute_if(dialect="sqlite"))

@@ -16,6 +16,9 @@ def upgrade() -> None:
     op.add_column(
         "journal_state", sa.Column("searchable_message_id", _NUMBER, nullable=False, server_default="0")
     )
+    op.drop_index("ix_messages_run", "messages")
+    has_run = sa.text("run IS NOT NULL")
+    op.create_index("ix_messages_run", "messages", ["run"], sqlite_where=has_run, postgresql_where=has_run)
     op.drop_index("ix_sessions_started", "sessions")
     op.create_index(
         "ix_sessions_listed",
@@ -30,3 +33,4 @@ def upgrade() -> None:
             "CREATE VIRTUAL TABLE message_search USING fts5(place, sender, recipients, subject, headers, "
             "content='', detail=column, columnsize=0, tokenize='trigram case_sensitive 1')"
         )
+        op.execute("INSERT INTO message_search (message_search, rank) VALUES ('automerge', 8)")
