@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from smtpd_anontls.deciding import PlacedEvent
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.flags import TransportRole
     from smtpd_anontls.eventlog.log import Sink
     from smtpd_anontls.journal.journal import Journal, MemoryJournal
     from smtpd_anontls.settings.values import EventSink
+    from smtpd_anontls.starting import PlacedEvent
 
 _IN_UNITS_OF_MICROSECONDS = 1_000_000
 

@@ -20,8 +20,6 @@ from smtpd_anontls.binding import bind
 from smtpd_anontls.deciding import (
     Surroundings,
     refuse_useless_ciphers,
-    select_at_start,
-    warnings_of_the_day,
 )
 from smtpd_anontls.domain.faults import Fault, FaultList, own_tallies
 from smtpd_anontls.household import Household, OwnLimits
@@ -33,6 +31,7 @@ from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.faults import read_faults
 from smtpd_anontls.smtp.listener import Listener, ListenError
+from smtpd_anontls.starting import select_at_start, warnings_of_the_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -14,11 +14,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.deciding import PlacedEvent, refuse_useless_ciphers
+from smtpd_anontls.deciding import refuse_useless_ciphers
 from smtpd_anontls.domain.events import CATALOGUE, EventDraft, EventId
 from smtpd_anontls.domain.flags import TransportRole
 from smtpd_anontls.notation.snapshot import Snapshot, UnreadableFileError, stamp_of, take
 from smtpd_anontls.settings.document import ConfigError
+from smtpd_anontls.starting import PlacedEvent
 
 _LARGEST = 16 * 1024**2
 # Seconds that a file with mistakes gets, since it may still be being written, and between two looks at it.

@@ -31,7 +31,6 @@ from smtpd_anontls.deciding import (
     Surroundings,
     close_directory,
     refuse_useless_ciphers,
-    select_at_start,
 )
 from smtpd_anontls.directory.file import DirectoryError
 from smtpd_anontls.domain.endpoints import Binding, parse_address
@@ -43,16 +42,17 @@ from smtpd_anontls.domain.sending import TO_EDGE, TO_ORGANIZATION
 from smtpd_anontls.selection.readiness import problem
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.load import ConfigError
+from smtpd_anontls.starting import select_at_start
 from smtpd_anontls.web.certificate import PageCertificateError, choose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-    from smtpd_anontls.deciding import PlacedEvent
     from smtpd_anontls.directory.server_object import ServerObject
     from smtpd_anontls.domain.connectors import ReceiveConnector, Server
     from smtpd_anontls.selection.outcome import Selection
     from smtpd_anontls.settings.values import Loaded
+    from smtpd_anontls.starting import PlacedEvent
 
 
 @click.command(cls=Command, short_help="Run the selections as at service start; exit 1 on a problem.")

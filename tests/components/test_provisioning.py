@@ -14,7 +14,7 @@ import yaml
 
 from smtpd_anontls.certificates.issue import KeyType, issue
 from smtpd_anontls.certificates.store import LocalComputerStore
-from smtpd_anontls.deciding import Surroundings, select_at_start
+from smtpd_anontls.deciding import Surroundings
 from smtpd_anontls.directory.file import FileDirectory
 from smtpd_anontls.domain.certificate import KeyState
 from smtpd_anontls.domain.directory_value import Named
@@ -24,6 +24,7 @@ from smtpd_anontls.provisioning import ProvisioningError, provision
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.settings.load import load_config
 from smtpd_anontls.settings.values import FileDirectorySettings
+from smtpd_anontls.starting import select_at_start
 
 if TYPE_CHECKING:
     from smtpd_anontls.selection.outcome import Selection
