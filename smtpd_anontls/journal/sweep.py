@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.retention import Retention
 
-# One transaction removes no more than this: freeing a body reads all of its pages.
-BATCH_ROWS = 500
+# One transaction removes no more than this: freeing a body reads all of its pages, and deliveries wait.
+BATCH_ROWS = 200
 BATCH_OCTETS = 8 * 1024 * 1024
 
 MAX_EVENTS = 1_000_000
