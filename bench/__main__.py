@@ -26,6 +26,7 @@ def main() -> int:
         given.only or [],
         given.servers.split(",") if given.servers else [],
         given.rounds,
+        given.minutes,
         given.processes,
         pinned=not given.no_pin,
     )
@@ -72,7 +73,10 @@ def _options() -> argparse.ArgumentParser:
         help="a work or part by name or pattern, e.g. '1kb-*/plain'",
     )
     options.add_argument("--servers", metavar="NAMES", help="servers by name, with commas")
-    options.add_argument("--rounds", type=int, default=3, help="in alternation (default 3)")
+    options.add_argument("--rounds", type=int, default=3, help="in alternation, at most (default 3)")
+    options.add_argument(
+        "--minutes", type=float, default=25, help="for all of it: rounds that would take longer are left out"
+    )
     options.add_argument(
         "--processes",
         type=int,

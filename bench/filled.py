@@ -10,8 +10,11 @@ from bench.servers.receiver import DURABLE, Receiver
 from bench.works import works
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.measuring import Bench
     from bench.results import Cell
+    from bench.rounds import Rounds
     from bench.servers.server import Place
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -30,8 +33,8 @@ class Filled(Receiver):
         return super().command(place)
 
 
-def over_journals(bench: Bench, rounds: int) -> dict[int, Cell]:
-    """Return what a message of 1 KB costs, by the messages that the journal held at first, in alternation."""
+def over_journals(bench: Bench, counts: Sequence[int], rounds: Rounds) -> dict[int, Cell]:
+    """Return what a message of 1 KB costs, by the messages that the journal held at first, by *counts*."""
     servers = [
         Filled(
             f"{count}-messages",
@@ -42,7 +45,7 @@ def over_journals(bench: Bench, rounds: int) -> dict[int, Cell]:
             retains=True,
             messages=count,
         )
-        for count in COUNTS
+        for count in counts
     ]
     work = next(each for each in works() if each.name == _WORK)
     cells = bench.alternate(servers, [work], rounds)[work.name]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bench.load.work import TlsVerb
     from bench.measuring import Bench
+    from bench.rounds import Rounds
     from bench.servers.server import Server
 
 _THOUSAND = 1_000
@@ -70,14 +71,14 @@ def _held(bench: Bench, server: Server, verb: TlsVerb | None, count: int) -> Hel
     return Held(server.name, verb, count, before, resident, ACTIVE if sent.messages else 0, sent.messages)
 
 
-def growth(bench: Bench, servers: Sequence[Server], rounds: int) -> dict[str, dict[int, list[float]]]:
+def growth(bench: Bench, servers: Sequence[Server], rounds: Rounds) -> dict[str, dict[int, list[float]]]:
     """Return what a message costs while so many sessions send at once, in alternation: CPU µs by server and sessions."""
     found: dict[str, dict[int, list[float]]] = {each.name: {} for each in servers}
     with ExitStack() as stack:
         started = [stack.enter_context(bench.server(each, f"{each.name}-growth")) for each in servers]
-        for turn in range(rounds):
+        for turn in rounds:
             for count in GROWTH:
-                bench.say(f"round {turn + 1} of {rounds}: {count:,} sessions that send")
+                bench.say(f"round {turn} of {rounds.most}: {count:,} sessions that send")
                 session = Session(max(1, _MESSAGES // count))
                 for at in started:
                     bench.generator.do(Crowd(at.address(), session, count))

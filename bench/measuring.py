@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.keys import KeyPair
     from bench.load.generator import LoadGenerator
     from bench.load.work import Tally
+    from bench.rounds import Rounds
     from bench.servers.server import Key, Running, Server
     from bench.works import Work
 
@@ -57,7 +58,7 @@ class Bench:
                 self.generator.do(Flow(started.address(key), Session(1, tls=verb), 50, 20))
 
     def alternate(
-        self, servers: Sequence[Server], works: Sequence[Work], rounds: int
+        self, servers: Sequence[Server], works: Sequence[Work], rounds: Rounds
     ) -> dict[str, dict[str, Cell]]:
         """Give each work to each server that can do it, round after round, and return a cell for each pair.
 
@@ -67,10 +68,10 @@ class Bench:
         found: dict[str, dict[str, Cell]] = {work.name: {} for work in works}
         with ExitStack() as stack:
             started = [stack.enter_context(self.server(each)) for each in servers]
-            for turn in range(rounds):
+            for turn in rounds:
                 order = started[turn % len(started) :] + started[: turn % len(started)]
                 for number, work in enumerate(works, 1):
-                    self.say(f"round {turn + 1} of {rounds}: {work.name} ({number} of {len(works)})")
+                    self.say(f"round {turn} of {rounds.most}: {work.name} ({number} of {len(works)})")
                     cells = found[work.name]
                     for each in order:
                         if work.fits(each.server):

@@ -118,7 +118,10 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
     """Yield every table that the run has figures for, with its title."""
     for each in works():
         if results.works.get(each.name):
-            yield f"{each.name}: {each.title}, CPU per {each.unit}", work_table(results, each.name)
+            yield (
+                f"{each.name}: {each.title}, CPU per {each.unit}, {_rounds(results, each.name)}",
+                work_table(results, each.name),
+            )
     if results.growth:
         yield "CPU µs per message of 1 KB, by sessions that send at once", _growth(results)
     if results.held:
@@ -131,13 +134,21 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
     if results.workers:
         yield "Worker processes, 1 KB, 100 per connection, on all CPUs", _by_count("workers", results.workers)
     if results.selection_us:
-        spread = in_words(Spread.of(results.selection_us), " µs")
         yield (
-            "Both selections of a session",
-            [["", "CPU"], ["embedded directory, certificates loaded", spread]],
+            "Both selections of a session, embedded directory, certificates loaded",
+            [
+                ["", "CPU"],
+                ["as a session has them", in_words(Spread.of(results.selection_us), " µs")],
+                ["run anew", in_words(Spread.of(results.selection_anew_us), " µs")],
+            ],
         )
     if rows := reach_table(results)[1:]:
         yield "What was to be reached", [reach_table(results)[0], *rows]
+
+
+def _rounds(results: Results, work: str) -> str:
+    count = max(len(cell.cpu_us) for cell in results.works[work].values())
+    return f"{count} round{'s' if count > 1 else ''}"
 
 
 def _growth(results: Results) -> Table:
@@ -186,7 +197,7 @@ def facts(results: Results) -> str:
             f"Python {machine.python}",
             machine.openssl,
             f"Node.js {machine.node}" if machine.node else "",
-            f"{results.rounds} rounds in {results.seconds / 60:.0f} minutes",
+            f"up to {results.rounds} rounds in {results.seconds / 60:.0f} minutes",
             f"at most {results.descriptors:,} descriptors a process" if results.descriptors else "",
             f"load average of the machine {begin:g} at the begin and {end:g} at the end",
         )

@@ -87,6 +87,7 @@ class Results:
     selection_us: list[float] = field(
         default_factory=list
     )  # Both selections of a session; one figure a round.
+    selection_anew_us: list[float] = field(default_factory=list)  # The same where nothing is recalled.
     growth: dict[str, dict[int, list[float]]] = field(
         default_factory=dict
     )  # CPU µs per message: by server and sessions at once, one figure a round.

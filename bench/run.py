@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import floor, holding
-from bench.filled import over_journals
+from bench.filled import COUNTS, over_journals
 from bench.keys import make_keys
 from bench.load.generator import LoadGenerator
 from bench.machine import load_average, this_machine
 from bench.measuring import Bench, installed
 from bench.results import Cell, Results
+from bench.rounds import Rounds
 from bench.selecting import selection_us
 from bench.servers.node import PEERS
 from bench.servers.peers import Aiosmtpd, SmtpSink
@@ -50,6 +51,7 @@ class Plan:
     only: Sequence[str]  # Names and patterns; none: everything.
     servers: Sequence[str]  # Names; none: all.
     rounds: int
+    minutes: float  # That a run may take; see Rounds.
     processes: int  # Of senders.
     pinned: bool  # Whether a server and its senders each have a CPU of their own, where there are two.
 
@@ -89,7 +91,7 @@ def carry_out(plan: Plan, say: Callable[[str], None]) -> Results:
     ):
         folder = Path(name)
         bench = Bench(folder / "servers", make_keys(folder / "keys"), generator, here, say)
-        _measure(plan, bench, servers, results)
+        _measure(plan, bench, servers, results, began)
     results.seconds = time.monotonic() - began
     results.machine = replace(results.machine, load_average=(results.machine.load_average[0], load_average()))
     return results
@@ -103,34 +105,41 @@ def _places(plan: Plan) -> tuple[int | None, set[int] | None]:
     return cpus[0], set(cpus[1:])
 
 
-def _measure(plan: Plan, bench: Bench, servers: Sequence[Server], results: Results) -> None:
+def _measure(plan: Plan, bench: Bench, servers: Sequence[Server], results: Results, began: float) -> None:
     names = plan.names
+
+    def within(part: float) -> Rounds:
+        return Rounds(plan.rounds, began + part * plan.minutes * 60)
+
     # The cheap ones first: what is wrong is seen early.
     if SELECTION in names:
         bench.say("the selections of a session")
-        results.selection_us = selection_us(bench.folder / SELECTION, bench.keys, plan.rounds)
+        found = selection_us(bench.folder / SELECTION, bench.keys, plan.rounds)
+        results.selection_us, results.selection_anew_us = found
     if some := [each for each in works() if each.name in names]:
-        results.works = bench.alternate(servers, some, plan.rounds)
+        results.works = bench.alternate(servers, some, within(0.55))
     if SESSIONS in names:
         some_servers = [each for each in servers if each.name in {CAPTURE_OFF.name, DURABLE.name, "stock"}]
-        results.growth = holding.growth(bench, some_servers, plan.rounds)
+        results.growth = holding.growth(bench, some_servers, within(0.7))
     if MEMORY in names:
         # Their logs take no memory: one receiver that writes is enough.
         some_servers = [each for each in servers if each.name != LOGGED.name]
         big = [each for each in some_servers if each.name in {CAPTURE_OFF.name, DURABLE.name}]
         results.held = holding.memory(bench, some_servers, big, results.descriptors)
     if JOURNAL in names and plan.wants(DURABLE):
-        bench.say("journals of up to a million messages are filled")
-        results.journal = over_journals(bench, plan.rounds)
+        is_late = time.monotonic() > within(0.75).until
+        counts = COUNTS[:-1] if is_late else COUNTS
+        bench.say(f"journals of up to {counts[-1]:,} messages are filled")
+        results.journal = over_journals(bench, counts, within(0.95))
     if WORKERS in names and plan.wants(DURABLE):
-        results.workers = _workers(plan, bench)
+        results.workers = _workers(plan, bench, within(1))
 
 
-def _workers(plan: Plan, bench: Bench) -> dict[int, Cell]:
+def _workers(plan: Plan, bench: Bench, rounds: Rounds) -> dict[int, Cell]:
     """Return what the receiver with its journal does with so many worker processes; all CPUs are everybody's."""
     servers = [replace(DURABLE, name=f"{count}-workers", workers=count) for count in _WORKERS]
     work = next(each for each in works() if each.name == _WORK_OF_WORKERS)
     with LoadGenerator(plan.processes) as generator:
         anywhere = replace(bench, generator=generator, cpu=None)
-        cells = anywhere.alternate(servers, [work], plan.rounds)[work.name]
+        cells = anywhere.alternate(servers, [work], rounds)[work.name]
     return {each.workers: cells[each.name] for each in servers if each.workers is not None}

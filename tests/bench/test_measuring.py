@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from bench.holding import memory
 from bench.keys import make_keys
 from bench.load.generator import LoadGenerator
 from bench.measuring import Bench, installed
+from bench.rounds import Rounds
 from bench.selecting import selection_us
 from bench.servers.peers import Aiosmtpd, SmtpSink
 from bench.servers.receiver import CAPTURE_OFF
@@ -67,7 +69,7 @@ def bench(tmp_path: Path, said: list[str]) -> Iterator[Bench]:
 def test_each_server_does_what_it_can_in_each_round(bench: Bench, said: list[str]) -> None:
     """A figure a round in each cell; handshakes stand beside those of OpenSSL alone."""
     some = [replace(each, sessions=6, at_once=3) for each in works() if each.name in WORKS]
-    cells = bench.alternate([CAPTURE_OFF, Aiosmtpd(), SmtpSink()], some, 2)
+    cells = bench.alternate([CAPTURE_OFF, Aiosmtpd(), SmtpSink()], some, Rounds(2, math.inf))
 
     assert {name: set(found) for name, found in cells.items()} == {
         "connect/plain": {"receiver", "stock", "smtp-sink"},
@@ -92,12 +94,18 @@ def test_sessions_that_are_held_take_memory(bench: Bench) -> None:
     assert 0 < clear.mib_per_thousand < secure.mib_per_thousand
 
 
-def test_selections_have_a_cost(tmp_path: Path) -> None:
-    """One figure a round, of the selections alone."""
-    figures = selection_us(tmp_path / "selection", make_keys(tmp_path / "keys"), 2)
+def test_rounds_end_in_time() -> None:
+    """The first is whole, however late it is; the others are not begun where they would end too late."""
+    assert list(Rounds(3, math.inf)) == [1, 2, 3]
+    assert list(Rounds(3, 0)) == [1]
 
-    assert len(figures) == 2
-    assert min(figures) > 0
+
+def test_selections_have_a_cost(tmp_path: Path) -> None:
+    """One figure a round, of the selections alone, recalled and run anew."""
+    recalled, anew = selection_us(tmp_path / "selection", make_keys(tmp_path / "keys"), 2)
+
+    assert len(recalled) == len(anew) == 2
+    assert min(*recalled, *anew) > 0
 
 
 def test_a_server_that_does_not_start_is_heard(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def a_run() -> Results:
             Held("receiver", "X-ANONYMOUSTLS", 10_000, 50 * MIB, 550 * MIB, 1000, 10_000),
         ],
         selection_us=[60, 70],
+        selection_anew_us=[200, 210],
         growth={"receiver": {1: [300, 310], 1000: [150, 160]}},
         journal={1000: cell(300, 300), 1_000_000: cell(310, 310)},
         workers={1: cell(200, 200), 2: cell(210, 210)},
@@ -86,7 +87,7 @@ def test_a_target_is_met_by_the_median_of_the_rounds() -> None:
         Row(
             "Both selections of a session, embedded directory",
             "≤ 50 µs CPU",
-            "65.0 µs (60.0 to 70.0)",
+            "65.0 µs (60.0 to 70.0); run anew 205 µs",
             met=False,
         ),
         Row("10,000 idle TLS sessions, resident memory", "≤ 50 MiB per 1,000", "50.0 MiB", met=True),
