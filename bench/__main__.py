@@ -73,7 +73,7 @@ def _options() -> argparse.ArgumentParser:
         help="a work or part by name or pattern, e.g. '1kb-*/plain'",
     )
     options.add_argument("--servers", metavar="NAMES", help="servers by name, with commas")
-    options.add_argument("--rounds", type=int, default=3, help="in alternation, at most (default 3)")
+    options.add_argument("--rounds", type=int, default=5, help="in alternation, at most (default 5)")
     options.add_argument(
         "--minutes", type=float, default=25, help="for all of it: rounds that would take longer are left out"
     )

@@ -26,7 +26,7 @@ _MESSAGES_OF_AN_ACTIVE_ONE = 10
 # Besides its sessions a process has some descriptors open.
 _OTHER_DESCRIPTORS = 200
 GROWTH = (1, 10, 100, 1_000, 5_000)
-_MESSAGES = 2_000
+_MESSAGES = 1_000
 # Messages: what is loaded at first use is loaded.
 _WARM_UP = 500
 _MICRO = 1e6

@@ -19,6 +19,10 @@ ROOT = Path(__file__).parents[1]
 RESULTS = "docs/performance.json"
 BEGIN = "<!-- The measurements begin; `make bench` writes them. -->"
 END = "<!-- The measurements end. -->"
+_JOURNALS = (
+    ("docs/images/journal-writing.svg", "us a message", "Receiving into and deleting from a large journal"),
+    ("docs/images/journal-asking.svg", "ms", "Listing and searching a large journal"),
+)
 _COLOURS = {"receiver": "a", "receiver-logged": "b", "receiver-durable": "c"}
 
 
@@ -51,14 +55,15 @@ def files_of(results: Results) -> Mapping[str, str]:
         files["docs/images/sessions.svg"] = line_chart(
             "Cost of a message by sessions that send at once", "sessions", "server CPU µs, 1 KB", lines
         )
-    if results.journal:
-        points = [(count, Spread.of(cell.cpu_us).median) for count, cell in results.journal.items()]
-        files["docs/images/journal.svg"] = line_chart(
-            "Cost of a message by messages in the journal",
-            "messages in the journal before",
-            "server CPU µs, 1 KB",
-            [Line("durable SQLite journal, as shipped", points)],
-        )
+    # Each unit has an axis of its own.
+    for name, unit, title in _JOURNALS:
+        lines = [
+            Line(work.removesuffix(unit).rstrip(", "), points)
+            for work, points in results.journal.items()
+            if work.endswith(unit)
+        ]
+        if lines:
+            files[name] = line_chart(title, "messages in the journal", f"CPU, {unit}", lines)
     return files
 
 

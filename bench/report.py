@@ -10,9 +10,9 @@ from bench.tables import in_columns, in_markdown, number, rate, times, work_tabl
 from bench.works import works
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from bench.results import Cell, Held, Results
+    from bench.results import Held, Results
     from bench.tables import Table
 
 # The works of the overview, and what they are called there.
@@ -127,12 +127,9 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
     if results.held:
         yield "Memory of sessions that are held", _memory(results)
     if results.journal:
-        yield (
-            "The durable journal by the messages that it held before, 1 KB, 100 per connection",
-            _by_count("messages before", results.journal),
-        )
+        yield "CPU time of the journal's work, by the messages that it holds", _journal(results)
     if results.workers:
-        yield "Worker processes, 1 KB, 100 per connection, on all CPUs", _by_count("workers", results.workers)
+        yield "Worker processes, 1 KB, 100 per connection, on all CPUs", _workers(results)
     if results.selection_us:
         yield (
             "Both selections of a session, embedded directory, certificates loaded",
@@ -176,11 +173,18 @@ def _memory_of(held: Held) -> list[str]:
     ]
 
 
-def _by_count(what: str, cells: Mapping[int, Cell]) -> Table:
-    rows = [[what, "CPU µs per message", "min..max", "messages per second"]]
-    for count, cell in cells.items():
+def _journal(results: Results) -> Table:
+    counts = [f"{count:,}" for count, _ in next(iter(results.journal.values()))]
+    rows = [["work", *counts]]
+    rows += ([name, *(number(figure) for _, figure in points)] for name, points in results.journal.items())
+    return rows
+
+
+def _workers(results: Results) -> Table:
+    rows = [["workers", "CPU µs per message", "min..max", "messages per second"]]
+    for count, cell in results.workers.items():
         cpu = Spread.of(cell.cpu_us)
-        rows.append([f"{count:,}", number(cpu.median), f"{number(cpu.low)}..{number(cpu.high)}", rate(cell)])
+        rows.append([f"{count}", number(cpu.median), f"{number(cpu.low)}..{number(cpu.high)}", rate(cell)])
     return rows
 
 

@@ -91,9 +91,9 @@ class Results:
     growth: dict[str, dict[int, list[float]]] = field(
         default_factory=dict
     )  # CPU µs per message: by server and sessions at once, one figure a round.
-    journal: dict[int, Cell] = field(
+    journal: dict[str, list[tuple[int, float]]] = field(
         default_factory=dict
-    )  # The same work, by messages in the journal before.
+    )  # By work, with its unit, and the messages that the journal held: CPU time.
     workers: dict[int, Cell] = field(default_factory=dict)  # 1 KB, 100 per connection, by worker processes.
 
 

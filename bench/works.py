@@ -51,18 +51,19 @@ class Work:
         return self.session.tls is None or (self.session.tls in server.verbs and self.key in server.keys)
 
 
+# Little of each, and more rounds of it: what slows the machine down for a second then meets several servers.
 _SHAPES = (
-    Work("1kb-100", "1 KB, 100 per connection", Session(100, _KB), sessions=20, at_once=20),
-    Work("1kb-1", "1 KB, 1 per connection", Session(1, _KB), sessions=400, at_once=20),
-    Work("50kb", "50 KB, 15 per connection", Session(15, 50 * _KB), sessions=20, at_once=20),
-    Work("5mb", "5 MB, 1 per connection", Session(1, 5 * _MB), sessions=8, at_once=4),
+    Work("1kb-100", "1 KB, 100 per connection", Session(100, _KB), sessions=10, at_once=10),
+    Work("1kb-1", "1 KB, 1 per connection", Session(1, _KB), sessions=200, at_once=20),
+    Work("50kb", "50 KB, 15 per connection", Session(15, 50 * _KB), sessions=10, at_once=10),
+    Work("5mb", "5 MB, 1 per connection", Session(1, 5 * _MB), sessions=4, at_once=4),
 )
-_CONNECT = Work("connect", "connect, EHLO, QUIT", Session(0), sessions=600, at_once=20)
+_CONNECT = Work("connect", "connect, EHLO, QUIT", Session(0), sessions=300, at_once=20)
 # There is more work under TLS than without: there is less of each.
 _LESS = 2
 _HANDSHAKES = (
-    Work("handshake", "connect, EHLO, full handshake, EHLO, QUIT", Session(0), sessions=200, at_once=20),
-    Work("resumed", "the same with the TLS session resumed", Session(0, resumes=True), 200, 20),
+    Work("handshake", "connect, EHLO, full handshake, EHLO, QUIT", Session(0), sessions=100, at_once=20),
+    Work("resumed", "the same with the TLS session resumed", Session(0, resumes=True), 100, 20),
 )
 _VERBS: dict[str, TlsVerb] = {"starttls": "STARTTLS", "anonymoustls": "X-ANONYMOUSTLS"}
 _SECURITIES = {f"{word}-{key}": (verb, key) for word, verb in _VERBS.items() for key in Key}

@@ -27,7 +27,6 @@ class Receiver:
     capture: bool = False  # The durable journal in SQLite.
     protocol_log: bool = False
     page: bool = False
-    retains: bool = False  # Whether nothing is removed, however much there is.
     workers: int | None = None  # None: what `serve` does by itself.
     verbs: frozenset[TlsVerb] = frozenset({"STARTTLS", "X-ANONYMOUSTLS"})
     keys: frozenset[Key] = frozenset(Key)
@@ -67,10 +66,7 @@ class Receiver:
                 {"format": "jsonl", "path": "application.jsonl", "max_size": "100MB", "keep": 5},
             ],
             "protocol_log": {"path": "protocol-log" if self.protocol_log else None},
-            "capture": {
-                "url": "sqlite:///capture.db" if self.capture else None,
-                "retention": None if self.retains else _RETENTION,
-            },
+            "capture": {"url": "sqlite:///capture.db" if self.capture else None, "retention": _RETENTION},
             "web": {"bind": f"{LOOPBACK}:0" if self.page else None},
         }
 

@@ -63,7 +63,10 @@ def a_run() -> Results:
         selection_us=[60, 70],
         selection_anew_us=[200, 210],
         growth={"receiver": {1: [300, 310], 1000: [150, 160]}},
-        journal={1000: cell(300, 300), 1_000_000: cell(310, 310)},
+        journal={
+            "receiving, us a message": [(1000, 300.0), (1_000_000, 310.0)],
+            "listing, ms": [(1000, 1.5), (1_000_000, 1.6)],
+        },
         workers={1: cell(200, 200), 2: cell(210, 210)},
     )
 
