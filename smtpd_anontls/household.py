@@ -10,6 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from smtpd_anontls.binding import Bindings
@@ -21,13 +22,13 @@ from smtpd_anontls.domain.limits import Connections, MessageRates
 from smtpd_anontls.domain.matching import NotTaken, match
 from smtpd_anontls.domain.records import Acknowledged, TlsVerb
 from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.journal import Journal, MemoryJournal
 from smtpd_anontls.protocol.replies import TOO_MANY_CONNECTIONS
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Unavailable, Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from smtpd_anontls.deciding import Surroundings
     from smtpd_anontls.domain.certificate import Certificate
@@ -41,12 +42,30 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
     from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.selection.outcome import Selection
+    from smtpd_anontls.settings.values import CaptureSettings
     from smtpd_anontls.smtp.ports import ServerContext, SessionLog
 
     Record = SessionRecord | Acknowledged | EventRecord
     Observer = Callable[[Record], None]
 
 log = logging.getLogger("smtpd_anontls")
+
+# Seconds that open transactions get to finish when the house closes.
+DRAIN_TIMEOUT = 10.0
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+def journal_of(
+    settings: CaptureSettings, *, clock: Callable[[], datetime], on_warning: Callable[[str], None]
+) -> Journal | MemoryJournal:
+    """Return the journal that *settings* describe; nothing is opened yet."""
+    if settings.url is None:
+        return MemoryJournal()
+    return Journal(settings.url, settings.retention, clock=clock, on_warning=on_warning)
 
 
 class Announces(Protocol):
@@ -281,9 +300,11 @@ class Household:
     def _acknowledged(self, message_id: int, message: MessageRecord) -> None:
         """Tell that a message has become durable."""
         if self._observers:
-            # The record's time is when its last octet came; a clock may be set back meanwhile.
-            seconds = max(0.0, (self.now() - message.time).total_seconds())
-            self._tell(Acknowledged(message_id, message, len(message.raw), seconds))
+            self._tell(Acknowledged(message_id, len(message.raw), self._seconds_since(message.time)))
+
+    def _seconds_since(self, time: datetime) -> float:
+        # A message's time is when its last octet came; a clock may be set back meanwhile.
+        return max(0.0, (self.now() - time).total_seconds())
 
     def record_event(self, draft: EventDraft, arrival: Arrival, welcome: Welcome) -> None:
         """Write an event of a session."""

@@ -12,7 +12,7 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from smtpd_anontls.announcing import Announcer
@@ -22,8 +22,7 @@ from smtpd_anontls.deciding import (
     refuse_useless_ciphers,
 )
 from smtpd_anontls.domain.faults import Fault, FaultList, own_tallies
-from smtpd_anontls.household import Household, OwnLimits
-from smtpd_anontls.journal.journal import Journal, MemoryJournal
+from smtpd_anontls.household import DRAIN_TIMEOUT, Household, OwnLimits, journal_of, utc_now
 from smtpd_anontls.journal.waiting import Messages
 from smtpd_anontls.protocol_log.log import ProtocolLog
 from smtpd_anontls.provisioning import provision
@@ -46,20 +45,13 @@ if TYPE_CHECKING:
     from smtpd_anontls.household import Observer
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.settings.values import CaptureSettings, Loaded, ProtocolLogSettings, Settings
+    from smtpd_anontls.settings.values import Loaded, ProtocolLogSettings, Settings
 
 log = logging.getLogger("smtpd_anontls")
 
-# Seconds that open transactions get to finish when the receiver stops.
-DRAIN_TIMEOUT = 10.0
 _DAY = timedelta(days=1)
 # Seconds between looks at the configuration and the calendar while no session comes.
 _LOOK_INTERVAL = 1.0
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,15 +305,6 @@ class Receiver(Household):
         """Return the FQDN of *server*, or of the first one for an event that belongs to none."""
         servers = [each.server for each in self._live.settings.servers]
         return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)
-
-
-def journal_of(
-    settings: CaptureSettings, *, clock: Callable[[], datetime], on_warning: Callable[[str], None]
-) -> Journal | MemoryJournal:
-    """Return the journal that *settings* describe; nothing is opened yet."""
-    if settings.url is None:
-        return MemoryJournal()
-    return Journal(settings.url, settings.retention, clock=clock, on_warning=on_warning)
 
 
 def _protocol_log_of(

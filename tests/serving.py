@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+# Seconds for a start, of several processes on a machine that has other things to do.
+STARTING = 120.0
+
 COMMAND = (sys.executable, "-m", "smtpd_anontls")
 
 
@@ -26,11 +29,12 @@ class Served:
 
     process: asyncio.subprocess.Process
     address: tuple[str, int] = ("", 0)  # Of its first connector.
+    page: str = ""  # Its URL, where there is one.
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
     _said: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def says(self, pattern: str) -> re.Match[str]:
+    async def says(self, pattern: str, patience: float = PATIENCE) -> re.Match[str]:
         """Wait for a line that *pattern* finds something in; AssertionError where it never comes."""
 
         def found() -> re.Match[str] | None:
@@ -38,7 +42,7 @@ class Served:
             return next((match for match in lines if match), None)
 
         try:
-            async with asyncio.timeout(PATIENCE), self._said:
+            async with asyncio.timeout(patience), self._said:
                 await self._said.wait_for(found)
         except TimeoutError:
             raise AssertionError(f"{pattern!r} was not said: {self.stdout}, {self.stderr}") from None
@@ -55,7 +59,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(config: Path, *, before: Sequence[str] = ()) -> AsyncIterator[Served]:
+async def served(
+    config: Path, *words: str, before: Sequence[str] = (), has_page: bool = False
+) -> AsyncIterator[Served]:
     """Run ``serve`` until the block ends, behind the words *before*; SIGTERM ends it unless it has ended."""
     process = await asyncio.create_subprocess_exec(
         *before,
@@ -63,11 +69,16 @@ async def served(config: Path, *, before: Sequence[str] = ()) -> AsyncIterator[S
         "serve",
         "--config",
         str(config),
+        *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         # Wide enough that no line is wrapped.
-        env={**os.environ, "COLUMNS": "400", "SMTPD_ANONTLS__WEB__BIND": "null"},
+        env={
+            **os.environ,
+            "COLUMNS": "400",
+            "SMTPD_ANONTLS__WEB__BIND": "127.0.0.1:0" if has_page else "null",
+        },
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -75,8 +86,10 @@ async def served(config: Path, *, before: Sequence[str] = ()) -> AsyncIterator[S
     streams = ((process.stdout, running.stdout), (process.stderr, running.stderr))
     listening = [asyncio.create_task(running.listen(stream, lines)) for stream, lines in streams]
     try:
-        where = await running.says(r"\b(127\.0\.0\.1):(\d+)\b")
+        where = await running.says(r"\b(127\.0\.0\.1):(\d+)\b", STARTING)
         running.address = (where[1], int(where[2]))
+        if has_page:
+            running.page = (await running.says(r"^The page and the API: (http://\S+)$", STARTING))[1]
         yield running
     finally:
         if process.returncode is None:

@@ -121,9 +121,8 @@ class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line = f"{self.formatTime(record, '%H:%M:%S')} {printable(record.getMessage())}"
-        if record.exc_info:
-            line += f"\n{self.formatException(record.exc_info)}"
-        return line
+        traceback = _traceback(self, record)
+        return line if traceback is None else f"{line}\n{traceback}"
 
 
 class _OneObject(logging.Formatter):
@@ -141,6 +140,12 @@ class _OneObject(logging.Formatter):
         shown["session_id"] = getattr(record, "session_id", None)
         facts: Json = getattr(record, _FACTS, {})
         shown |= {name: printable(each) if isinstance(each, str) else each for name, each in facts.items()}
-        if record.exc_info:
-            shown["traceback"] = self.formatException(record.exc_info)
+        traceback = _traceback(self, record)
+        if traceback is not None:
+            shown["traceback"] = traceback
         return json.dumps(shown)
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
+    """Return the traceback of *record*; one of a worker comes as a text."""
+    return formatter.formatException(record.exc_info) if record.exc_info else record.exc_text

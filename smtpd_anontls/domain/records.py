@@ -212,7 +212,6 @@ class Acknowledged:
     """A message that has become durable, so that its sender is told 250."""
 
     message_id: int
-    message: MessageRecord  # Of one that another process took, what filters look at.
     octets: int
     seconds: float  # From its last octet until it was durable.
 

@@ -110,6 +110,11 @@ class Messages:
         finally:
             self._waiting.discard(waiting)
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether anybody waits for any."""
+        return bool(self._waiting)
+
     def arrived(self, message: MessageRecord) -> None:
         """Wake those who wait for *message*, which has become durable."""
         for each in self._waiting:

@@ -54,7 +54,7 @@ class Crew:
         self._begin = begin
         self._on_warning = on_warning
         self._ending = False
-        self._restarting = asyncio.Lock()
+        self._replacing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -71,16 +71,23 @@ class Crew:
 
     async def restart(self) -> None:
         """Put a new worker in each place, one after another; each serves before the old one drains."""
-        async with self._restarting:
-            for place in self.places:
-                old = place.worker
-                if old is None or self._ending:
-                    continue  # The next one there will be new anyway.
-                try:
-                    await self._fill(place)
-                except WorkerError as error:
-                    self._on_warning(f"{error}; worker {place.number + 1} goes on as it is")
-                    continue
+        for worker in [place.worker for place in self.places if place.worker is not None]:
+            await self._replace(worker)
+
+    def replace(self, worker: WorkerProcess) -> None:
+        """Put a new worker in the place of one."""
+        self._keep(self._replace(worker))
+
+    async def _replace(self, old: WorkerProcess) -> None:
+        async with self._replacing:
+            place = self.places[old.number]
+            if place.worker is not old or self._ending:
+                return  # Another one is there, or will be.
+            try:
+                await self._fill(place)
+            except WorkerError as error:
+                self._on_warning(f"{error}; worker {place.number + 1} goes on as it is")
+            else:
                 await old.end(PATIENCE)
 
     async def stop(self) -> None:

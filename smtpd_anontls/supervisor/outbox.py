@@ -14,17 +14,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from smtpd_anontls.domain.records import Acknowledged, SessionRecord
-from smtpd_anontls.journal.memory import without_content
-from smtpd_anontls.supervisor.words import Batch, Happened, Rows, Warned
+from smtpd_anontls.supervisor.words import Batch, Ended, Took, Warned, packed_message, packed_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from smtpd_anontls.domain.records import EventRecord
+    from smtpd_anontls.domain.records import MessageRecord, SessionRecord
     from smtpd_anontls.protocol_log.rows import Row
     from smtpd_anontls.supervisor.channel import Channel
-    from smtpd_anontls.supervisor.words import Told
+    from smtpd_anontls.supervisor.words import Happened, Told
 
 GATHERING = 0.01  # Seconds from the first word to the moment when all are sent.
 LINGER = 0.1  # ... and from the end of a session, which the journal writes at its own pace.
@@ -61,6 +58,7 @@ class Outbox:
         self._channel = channel
         self._written = written
         self._waiting: list[Told] = []
+        self._rows: list[Row] = []
         self._sessions: list[SessionRecord] = []
         self._weight: Counter[Kind] = Counter()
         self._dropped: Counter[Kind] = Counter()
@@ -100,25 +98,30 @@ class Outbox:
         self.tell(word, Kind.EVENTS)
 
     def rows(self, *rows: Row) -> bool:
-        """Take rows of the protocol log; False: none of them."""
+        """Take rows of the protocol log; False: none of them, and their session says so in the next one."""
         weight = sum([each.size for each in rows])
-        # Their own session counts them, so that the gap is seen where it is.
-        return self.tell(Rows(rows), Kind.ROWS, weight=weight)
+        if self._weight[Kind.ROWS] + weight > MOST[Kind.ROWS]:
+            self._dropped[Kind.ROWS] += len(rows)
+            return False
+        self._weight[Kind.ROWS] += weight
+        self._rows += rows
+        self._came.set()
+        return True
 
-    def record(self, record: SessionRecord | Acknowledged | EventRecord) -> None:
-        """Tell of a session that has ended, or a message that is durable (household.Observer)."""
-        match record:
-            case Acknowledged(message=message):
-                self.tell(replace(record, message=without_content(message)), Kind.MESSAGES)
-            case SessionRecord() if self._written is None:
-                self.tell(record, Kind.SESSIONS)
-            case SessionRecord() if self._weight[Kind.SESSIONS] >= MOST[Kind.SESSIONS]:
-                self._dropped[Kind.SESSIONS] += 1
-            case SessionRecord():
-                self._weight[Kind.SESSIONS] += 1
-                # The journal has what was said.
-                self._sessions.append(replace(record, transcript=()))
-                self._session_came.set()
+    def message(self, message_id: int, message: MessageRecord, seconds: float) -> None:
+        """Tell of a message that has become durable, so many seconds after its last octet."""
+        self.tell(Took(message_id, len(message.raw), seconds, packed_message(message)), Kind.MESSAGES)
+
+    def session(self, record: SessionRecord) -> None:
+        """Tell of a session."""
+        if self._written is None:
+            self.tell(Ended(packed_session(record)), Kind.SESSIONS)
+        elif self._weight[Kind.SESSIONS] >= MOST[Kind.SESSIONS]:
+            self._dropped[Kind.SESSIONS] += 1
+        else:
+            self._weight[Kind.SESSIONS] += 1
+            self._sessions.append(record)
+            self._session_came.set()
 
     async def _run(self) -> None:
         with suppress(ConnectionError):  # The supervisor is gone.
@@ -135,9 +138,9 @@ class Outbox:
             lost = ", ".join(f"{number} {kind}" for kind, number in self._dropped.items())
             words = [*words, Warned(f"a worker could not tell the supervisor in time; dropped: {lost}")]
             self._dropped.clear()
-        if words:
-            self._channel.send(Batch(tuple(words)))
-        self._waiting = []
+        if words or self._rows:
+            self._channel.send(Batch(tuple(words), tuple(self._rows)))
+        self._waiting, self._rows = [], []
         self._weight = Counter({Kind.SESSIONS: len(self._sessions)})
 
     async def _follow_sessions(self) -> None:
@@ -151,5 +154,6 @@ class Outbox:
         ended, self._sessions = self._sessions, []
         if ended and self._written is not None:
             await self._written()
-            self._waiting += ended
+            # The journal has what was said.
+            self._waiting += [Ended(packed_session(replace(each, transcript=()))) for each in ended]
             self._came.set()

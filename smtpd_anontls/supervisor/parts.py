@@ -68,7 +68,7 @@ class Discards:
         self._next_id = first_id
 
     async def deliver(self, _message: MessageRecord, session: SessionRecord | None) -> int:
-        """Return the next id; its observer tells of the message."""
+        """Return the next id; the worker tells of the message."""
         number = self._next_id
         self._next_id += 1
         if session is not None:
@@ -76,9 +76,9 @@ class Discards:
         return number
 
     def record_session(self, record: SessionRecord) -> None:
-        """Do nothing for one that has ended, which its observer tells of; one that runs is told of here."""
+        """Tell of one that runs; of one that has ended the worker tells."""
         if record.outcome is None:
-            self._outbox.record(record)
+            self._outbox.session(record)
 
 
 class TellsLog(logging.Handler):

@@ -12,23 +12,24 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
-from smtpd_anontls.receiver import DRAIN_TIMEOUT
+from smtpd_anontls.household import DRAIN_TIMEOUT
 from smtpd_anontls.supervisor.channel import Channel
 from smtpd_anontls.supervisor.sockets import hand_over
 from smtpd_anontls.supervisor.tallies import handed_name
-from smtpd_anontls.supervisor.words import Applied, Batch, Condition, Drain, Failed, Ready
+from smtpd_anontls.supervisor.words import Applied, Batch, Condition, Drain, Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from smtpd_anontls.domain.endpoints import Binding
     from smtpd_anontls.domain.limits import Place
+    from smtpd_anontls.protocol_log.rows import Row
     from smtpd_anontls.supervisor.tallies import SharedTallies
-    from smtpd_anontls.supervisor.words import Holds, Start
+    from smtpd_anontls.supervisor.words import Holds
 
 # Seconds that a worker gets to end beyond what its sessions get.
 _GRACE = 5.0
-_STARTING_TIMEOUT = 60.0
+_STARTING_TIMEOUT = 120.0
 
 
 class WorkerError(Exception):
@@ -40,6 +41,10 @@ class Hears(Protocol):
 
     def hear(self, worker: WorkerProcess, word: object) -> None:
         """Take a question or an item of a batch."""
+        ...
+
+    def log_rows(self, rows: Sequence[Row]) -> None:
+        """Take rows of the protocol log."""
         ...
 
     def lost(self, worker: WorkerProcess) -> None:
@@ -58,6 +63,7 @@ class WorkerProcess:
         self.began = time.monotonic()
         self.entered: Counter[tuple[Place, str]] = Counter()  # Sessions that count in limits.
         self.condition = Condition(0, journal_failing=False)
+        self.is_told = False  # Whether it knows what holds; before, it serves nobody.
         self._process = process
         self._channel = channel
         self._hand = hand
@@ -93,18 +99,12 @@ class WorkerProcess:
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return f"ended {how}" if self._failure is None else f"ended: {self._failure}"
 
-    def begin(
-        self, start: Start, sockets: Mapping[Binding, socket.socket], counts: SharedTallies | None
-    ) -> None:
-        """Say the first word."""
-        self._hand_over(start.holds, sockets, counts)
-        self._channel.send(start)
-
     def hold(
         self, holds: Holds, sockets: Mapping[Binding, socket.socket], counts: SharedTallies | None
     ) -> None:
-        """Say what holds from now on."""
+        """Say what holds from now on; the first time it begins to serve."""
         if not self._gone.is_set():
+            self.is_told = True
             self._hand_over(holds, sockets, counts)
             self._channel.send(holds)
 
@@ -132,16 +132,17 @@ class WorkerProcess:
         """Let *house* hear what it says, up to its end."""
         while (word := await self._channel.receive()) is not None:
             match word:
-                case Ready():
-                    self._ready.set_result(None)
                 case Failed(reason):
                     self._failure = reason
                 case Applied(version):
                     self._applied = version
                     self._release()
-                case Batch(items):
+                    if not self._ready.done():
+                        self._ready.set_result(None)
+                case Batch(items, rows):
                     for item in items:
                         house.hear(self, item)
+                    house.log_rows(rows)
                 case _:
                     house.hear(self, word)
         # It has closed its end, or is about to be gone.
@@ -183,7 +184,7 @@ class WorkerProcess:
 
     async def has_applied(self, version: int) -> None:
         """Return when what was told as *version* holds in it, or it has ended."""
-        if not self._ready.done() or self._has(version):
+        if self._has(version):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._awaited.append((version, future))

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from smtpd_anontls.binding import bind
-from smtpd_anontls.domain.records import Acknowledged, SessionRecord
+from smtpd_anontls.domain.records import Acknowledged
 from smtpd_anontls.journal.journal import MemoryJournal
 from smtpd_anontls.receiver import Receiver, Workforce
 from smtpd_anontls.supervisor.crew import Crew
@@ -19,15 +19,20 @@ from smtpd_anontls.supervisor.words import (
     Admit,
     Answer,
     Condition,
+    Ended,
     Enter,
     Happened,
     Holds,
     Leave,
+    Leaves,
     Logged,
+    Opened,
     Refresh,
-    Rows,
     Start,
+    Took,
     Warned,
+    message_of,
+    session_of,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.faults import Fault, Tally
+    from smtpd_anontls.domain.records import SessionRecord
+    from smtpd_anontls.protocol_log.rows import Row
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.settings.values import Loaded
     from smtpd_anontls.supervisor.process import WorkerProcess
@@ -91,20 +98,26 @@ class Supervisor(Receiver):
         )
 
     def _begin_worker(self, worker: WorkerProcess) -> None:
-        start = Start(self._holds(), self._spawned * _MESSAGES_OF_A_WORKER + 1)
+        worker.say(Start(self._holds(), self._spawned * _MESSAGES_OF_A_WORKER + 1))
         self._spawned += 1
-        worker.begin(start, self._sockets.of(worker.number), self._shared_tallies)
 
     def _spread(self) -> None:
         """Tell every worker what holds now."""
         self._version += 1
-        holds = self._holds()
         for worker in self._crew.everybody:
-            worker.hold(holds, self._sockets.of(worker.number), self._shared_tallies)
+            if worker.is_told:
+                self._tell_what_holds(worker)
+
+    def _tell_what_holds(self, worker: WorkerProcess) -> None:
+        worker.hold(self._holds(), self._sockets.of(worker.number), self._shared_tallies)
 
     async def applied(self) -> None:
         """Return when what was wanted last holds in every worker; one that hangs is not waited for."""
-        waiting = [asyncio.create_task(each.has_applied(self._version)) for each in self._crew.everybody]
+        waiting = [
+            asyncio.create_task(each.has_applied(self._version))
+            for each in self._crew.everybody
+            if each.is_told
+        ]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=_APPLYING)
             for each in late:
@@ -149,6 +162,10 @@ class Supervisor(Receiver):
                 task = asyncio.create_task(self._refresh_for(worker, word))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
+            case Opened():
+                self._tell_what_holds(worker)
+            case Leaves():
+                self._crew.replace(worker)
             case Condition():
                 worker.condition = word
             case _:
@@ -165,32 +182,37 @@ class Supervisor(Receiver):
     def _note(self, word: object) -> None:
         """Take note of what happened in a worker."""
         match word:
-            case SessionRecord() | Acknowledged():
-                self._note_record(word)
+            case Took():
+                self._note_message(word)
+            case Ended(values):
+                self._note_session(session_of(values))
             case Happened():
                 self._announcer.write(
                     word.draft, word.role, word.server, word.connector, word.session_id, time=word.time
                 )
-            case Rows(rows):
-                if self.protocol_log is not None:
-                    self.protocol_log.put(*rows)
             case Warned(text):
                 self._warn_once(text)
             case Logged(record):
                 logging.getLogger(record.name).handle(record)
 
-    def _note_record(self, record: SessionRecord | Acknowledged) -> None:
-        # What workers have in the journal is nowhere else; without one it is kept here.
-        memory = self.journal if isinstance(self.journal, MemoryJournal) else None
-        match record:
-            case Acknowledged():
-                if memory is not None:
-                    memory.note(record.message_id, record.message)
-                self.messages.arrived(record.message)
-            case SessionRecord() if memory is not None:
-                memory.record_session(record)
-        if not isinstance(record, SessionRecord) or record.outcome is not None:
+    def _note_message(self, took: Took) -> None:
+        if isinstance(self.journal, MemoryJournal):
+            # It is nowhere else; with a journal workers have put it there.
+            self.journal.note(took.message_id, message_of(took.values))
+        elif self.messages.are_awaited:
+            self.messages.arrived(message_of(took.values))
+        self._tell(Acknowledged(took.message_id, took.octets, took.seconds))
+
+    def _note_session(self, record: SessionRecord) -> None:
+        if isinstance(self.journal, MemoryJournal):
+            self.journal.record_session(record)
+        if record.outcome is not None:
             self._tell(record)
+
+    def log_rows(self, rows: Sequence[Row]) -> None:
+        """Put rows of a worker into the protocol log; see process.Hears."""
+        if rows and self.protocol_log is not None:
+            self.protocol_log.put(*rows)
 
     def _warn_once(self, text: str) -> None:
         """Warn of what several workers may see at the same time."""

@@ -20,10 +20,9 @@ from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.deciding import Surroundings
 from smtpd_anontls.directory.file import DirectoryError
 from smtpd_anontls.domain.faults import FaultList
-from smtpd_anontls.household import Household
+from smtpd_anontls.household import DRAIN_TIMEOUT, Household, journal_of, utc_now
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import MemoryJournal
-from smtpd_anontls.receiver import DRAIN_TIMEOUT, journal_of, utc_now
 from smtpd_anontls.reloading import is_current
 from smtpd_anontls.smtp.event_loop import loop_factory
 from smtpd_anontls.smtp.listener import Listener
@@ -41,7 +40,8 @@ from smtpd_anontls.supervisor.words import (
     Drain,
     Failed,
     Holds,
-    Ready,
+    Leaves,
+    Opened,
     Refresh,
     Start,
 )
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from smtpd_anontls.domain.faults import Tally
+    from smtpd_anontls.domain.records import MessageRecord, SessionRecord
 
 # Seconds between two looks at how the worker is, which is told where it has changed.
 _CONDITION_EVERY = 0.2
@@ -80,11 +81,11 @@ class Worker(Household):
             protocol_log=None if log is None else TellsRows(self._outbox, log.layout, utc_now),
             clock=utc_now,
         )
-        self._observers.append(self._outbox.record)
         self._sockets = HandedSockets()
         self._counts: dict[str, int] = {}  # Descriptors of the counts of faults, by name.
         self._listener = Listener(self, on_warning=self._warn, make=self._sockets.make)
         self._held = start.holds
+        self._faults_version: int | None = None
         self._draining: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
 
@@ -99,13 +100,21 @@ class Worker(Household):
             opened.push_async_callback(self._journal.close)
             self._outbox.open()
             opened.push_async_callback(self._outbox.close)
-            await self._apply(self._held, is_first=True)
-            self._channel.send(Ready())
+            self._channel.send(Opened())
             tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._tell_condition())]
             await self._drained.wait()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def record_session(self, record: SessionRecord) -> None:
+        """Pass an ended session to the journal, and tell of it."""
+        super().record_session(record)
+        self._outbox.session(record)
+
+    def _acknowledged(self, message_id: int, message: MessageRecord) -> None:
+        """Tell of a message that has become durable."""
+        self._outbox.message(message_id, message, self._seconds_since(message.time))
 
     async def refresh(self) -> None:
         """Have the supervisor read a configuration that has changed; what holds then is here before its answer."""
@@ -117,6 +126,10 @@ class Worker(Household):
         if self._draining is not None:
             self._draining.cancel()
         self._draining = asyncio.create_task(self._drain(patience))
+
+    def leave(self) -> None:
+        """Ask for another in this place, after which it is told to drain."""
+        self._questions.tell(Leaves())
 
     async def _drain(self, patience: float) -> None:
         await self._listener.close(DRAIN_TIMEOUT, patience=patience)
@@ -135,14 +148,15 @@ class Worker(Household):
         self._questions.give_up()
         self.drain()
 
-    async def _apply(self, holds: Holds, *, is_first: bool = False) -> None:
+    async def _apply(self, holds: Holds) -> None:
         """Let *holds* hold, all at once."""
         while (handed := take_over(self._hand)) is not None:
             name, descriptor = handed
             if not self._sockets.put(name, descriptor):
                 self._counts[name] = descriptor
         before, self._held = self._held, holds
-        if is_first or holds.faults_version != before.faults_version:
+        if holds.faults_version != self._faults_version:
+            self._faults_version = holds.faults_version
             self._faults.replace(holds.faults)
         surroundings = self.surroundings
         if holds.settings != before.settings:
@@ -181,7 +195,7 @@ async def work(channel_number: int, hand_number: int) -> None:
         hand.setblocking(False)  # noqa: FBT003 - the standard library's signature
         worker = Worker(start, channel, hand)
         _log_by_telling(worker)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.leave)
         try:
             await worker.run()
         except (StoreError, DirectoryError, JournalError) as error:
@@ -201,7 +215,7 @@ def _log_by_telling(worker: Worker) -> None:
 
 def main() -> None:
     """Be what the supervisor starts."""
-    # The terminal's and systemd's signals are the supervisor's business; SIGTERM drains.
+    # What a terminal or systemd wants of all is the supervisor's business.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -10,9 +10,10 @@ from weakref import WeakSet
 from smtpd_anontls.certificates.issue import KeyType
 from smtpd_anontls.domain.filters import Filter
 from smtpd_anontls.domain.instants import parse_instant
+from smtpd_anontls.household import utc_now
 from smtpd_anontls.journal.waiting import Message
 from smtpd_anontls.provisioning import provision
-from smtpd_anontls.receiver import Receiver, utc_now
+from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.testing.arrangement import Arrangement
 from smtpd_anontls.testing.files import CONFIG_FILE, prepare
 from smtpd_anontls.testing.observed import Event, Session, described

@@ -29,6 +29,13 @@ class Metrics:
             "smtpd_anontls_sessions", "Sessions that have ended.", ["outcome"], registry=registry
         )
         self._running = Gauge("smtpd_anontls_sessions_running", "Sessions now.", registry=registry)
+        self._workers = Gauge("smtpd_anontls_workers", "Processes that serve.", registry=registry)
+        self._workers_lost = Counter(
+            "smtpd_anontls_workers_lost",
+            "Processes that ended without being told to, and were replaced.",
+            registry=registry,
+        )
+        self._known_lost = 0
         self._duration = Histogram(
             "smtpd_anontls_session_duration_seconds",
             "From the connection to its end.",
@@ -115,4 +122,8 @@ class Metrics:
         for (server, thumbprint), left_days in days.items():
             self._days.labels(server, thumbprint).set(left_days)
         self._running.set(receiver.running)
+        workforce = receiver.workforce
+        self._workers.set(workforce.running)
+        self._workers_lost.inc(workforce.lost - self._known_lost)
+        self._known_lost = workforce.lost
         return generate_latest(self.registry)

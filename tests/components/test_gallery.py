@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from smtpd_anontls.receiver import Receiver, utc_now
+from smtpd_anontls.household import utc_now
+from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import load_config
 from tests.command import on_free_ports
 from tests.lab import all_ended
