@@ -18,6 +18,7 @@ from smtpd_anontls.supervisor.words import Batch, Ended, Took, Warned, packed_me
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+
     from smtpd_anontls.domain.records import MessageRecord, SessionRecord
     from smtpd_anontls.protocol_log.rows import Row
     from smtpd_anontls.supervisor.channel import Channel
