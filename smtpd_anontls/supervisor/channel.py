@@ -47,6 +47,8 @@ class Channel:
 
     def send(self, word: object) -> None:
         """Send *word*; never wait.  It is lost where nobody is at the other end."""
+        if self._writer.is_closing():
+            return
         octets = io.BytesIO()
         _Pickler(octets, pickle.HIGHEST_PROTOCOL).dump(word)
         content = octets.getbuffer()

@@ -80,6 +80,15 @@ async def test_whole_settings_go_through(lab: Lab) -> None:
     assert last is None
 
 
+async def test_what_nobody_hears_is_lost() -> None:
+    """Who speaks to an end that is gone is not disturbed."""
+    async with ends() as (near, far):
+        await far.close()
+        assert await near.receive() is None
+        await near.close()
+        near.send("too late")
+
+
 # -- what waits to be told
 
 
