@@ -188,8 +188,8 @@ VIOLATIONS = [
     ("settings/load.py", "import yaml", "pyyaml and ruamel.yaml belong to notation"),
     ("directory/file.py", "import ruamel.yaml", "pyyaml and ruamel.yaml belong to notation"),
     ("journal/journal.py", "import pydantic", "pydantic belongs to settings"),
-    ("eventlog/log.py", "import sqlalchemy", "SQLAlchemy and Alembic belong to journal"),
-    ("client/probe.py", "import sqlite3", "SQLAlchemy and Alembic belong to journal"),
+    ("eventlog/log.py", "import sqlalchemy", "SQLAlchemy, Alembic and psycopg belong to journal"),
+    ("client/probe.py", "import sqlite3", "SQLAlchemy, Alembic and psycopg belong to journal"),
     (
         "smtp/session.py",
         "import cryptography.x509",

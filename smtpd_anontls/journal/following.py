@@ -1,8 +1,9 @@
-"""What comes, as it comes: a journal that another process writes, looked at again and again."""
+"""What comes, as it comes: a journal that other processes write, looked at when they have committed something."""
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.journal.errors import MissingJournalError
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
+    from smtpd_anontls.journal.database import Watch
     from smtpd_anontls.journal.position import Position
     from smtpd_anontls.journal.reader import JournalReader
 
-# Seconds between two looks: the first after something came, and the last while nothing does.
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 1.0
+# Seconds between two looks, also where nothing has been noticed.
+_LOOK_EVERY = 1.0
 
 
 def finished_sessions(journal: JournalReader, wanted: Filter) -> Iterator[Json]:
@@ -50,19 +52,20 @@ def wait_for_messages(
     found: list[Json] = []
     missing: MissingJournalError | None = None
     seen = 0
-    for pause in _pauses():
-        try:
-            # Nothing but a new message makes more of them, and to see that there is one costs little.
-            newest = journal.position().message
-            if newest != seen:
-                seen, found = newest, journal.messages(wanted, limit=max(count, limit))
-            missing = None
-        except MissingJournalError as error:
-            missing = error
-        left = end - time.monotonic()
-        if len(found) >= count or left <= 0:
-            break
-        time.sleep(min(pause, left))
+    with _watching(journal) as watch:
+        while True:
+            try:
+                # Nothing but a new message makes more of them, and to see that there is one costs little.
+                newest = journal.position().message
+                if newest != seen:
+                    seen, found = newest, journal.messages(wanted, limit=max(count, limit))
+                missing = None
+            except MissingJournalError as error:
+                missing = error
+            left = end - time.monotonic()
+            if len(found) >= count or left <= 0:
+                break
+            watch.wait(min(_LOOK_EVERY, left))
     if missing is not None:
         raise missing
     return found
@@ -87,20 +90,19 @@ def _from(
     read: Callable[[int], list[tuple[int, Json]]],
 ) -> Iterator[Json]:
     seen = after = start
-    pauses = _pauses()
-    while True:
-        newest = _number(journal, number_of)
-        if newest < seen:
-            # The file was removed, and a receiver has made a new one.
-            after = 0
-        if newest != seen:
-            while found := read(after):
-                for number, item in found:
-                    yield item
-                    after = number
-            seen = newest
-            pauses = _pauses()
-        time.sleep(next(pauses))
+    with _watching(journal) as watch:
+        while True:
+            newest = _number(journal, number_of)
+            if newest < seen:
+                # The file was removed, and a receiver has made a new one.
+                after = 0
+            if newest != seen:
+                while found := read(after):
+                    for number, item in found:
+                        yield item
+                        after = number
+                seen = newest
+            watch.wait(_LOOK_EVERY)
 
 
 def _number(journal: JournalReader, number_of: Callable[[Position], int]) -> int:
@@ -110,9 +112,10 @@ def _number(journal: JournalReader, number_of: Callable[[Position], int]) -> int
         return 0
 
 
-def _pauses() -> Iterator[float]:
-    """Yield seconds between two looks, more and more of them while nothing comes."""
-    pause = _SHORTEST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 1.2, _LONGEST_PAUSE)
+@contextmanager
+def _watching(journal: JournalReader) -> Iterator[Watch]:
+    watch = journal.watch()
+    try:
+        yield watch
+    finally:
+        watch.release()

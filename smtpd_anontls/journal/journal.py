@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from smtpd_anontls.domain.database_url import SCHEME
 from smtpd_anontls.domain.filters import EVERYTHING
+from smtpd_anontls.journal.commits import Commits
+from smtpd_anontls.journal.database import PATIENCE, database_at
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.memory import MemoryJournal
 from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.journal.reader import JournalReader
-from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
 from smtpd_anontls.journal.writer import Writer
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import EventRecord, Json, MessageRecord, SessionRecord
     from smtpd_anontls.domain.retention import Retention
+    from smtpd_anontls.journal.commits import Listener
     from smtpd_anontls.journal.position import Position
 
 __all__ = ["Journal", "JournalError", "JournalLike", "JournalReader", "MemoryJournal"]
@@ -105,6 +108,13 @@ class JournalLike(Protocol):
         """Remove the messages that *wanted* takes and that are there now, and return how many."""
         ...
 
+    def listen(self, listener: Listener) -> None:
+        """Let *listener* be called, in the loop, when another process has committed something.
+
+        It gets how far the journal was and how far it is now.
+        """
+        ...
+
     @property
     def is_failing(self) -> bool:
         """Whether it cannot be written, so that no mail is accepted."""
@@ -114,7 +124,9 @@ class JournalLike(Protocol):
 class Journal:
     """The journal at *url*; see JournalLike.  Reading shows what was noted before.
 
-    *on_warning* gets one line at a time, from any thread.
+    *on_warning* gets one line at a time, from any thread.  *shared*: other processes write to it, too, so
+    listeners are told of what they commit.  A lock, or a server that does not answer, is waited for so many
+    seconds of *patience*.
     """
 
     def __init__(
@@ -124,28 +136,36 @@ class Journal:
         *,
         clock: Callable[[], datetime],
         on_warning: Callable[[str], None],
-        busy_timeout: float = BUSY_TIMEOUT,
+        patience: float = PATIENCE,
+        shared: bool = False,
     ) -> None:
         self._url = url
-        self._file = SqliteFile(url, busy_timeout=busy_timeout, on_warning=on_warning)
-        self._reader = JournalReader(url, busy_timeout=busy_timeout)
-        self._writer = Writer(self._file, retention, clock=clock, on_warning=on_warning)
+        self._database = database_at(url, patience=patience, on_warning=on_warning)
+        self._reader = JournalReader(self._database)
+        self._writer = Writer(self._database, retention, clock=clock, on_warning=on_warning)
+        self._commits = Commits(self._reader)
+        # A server is there to be shared.
+        self._shared = shared or url.startswith(SCHEME)
         self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         """Open the database, made if missing; JournalError says in one line why that did not work."""
-        await asyncio.to_thread(self._file.create)
+        await asyncio.to_thread(self._database.create)
         self._writer.start()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="journal-reader")
+        if self._shared:
+            self._commits.start()
 
     async def close(self) -> None:
         """Write everything out and close the database."""
         threads, self._threads = self._threads, None
         if threads is None:
             return
+        if self._shared:
+            await asyncio.to_thread(self._commits.stop)
         await asyncio.to_thread(self._writer.stop)
         await asyncio.to_thread(threads.shutdown)
-        await asyncio.to_thread(self._file.close)
+        await asyncio.to_thread(self._database.close)
 
     async def deliver(self, message: MessageRecord, session: SessionRecord | None) -> int:
         """Return the message's id once it and *session* are durable; JournalError: nothing is acknowledged."""
@@ -210,6 +230,10 @@ class Journal:
     async def purge(self, wanted: Filter) -> int:
         """Remove the messages that *wanted* takes and that are there now, and return how many."""
         return await self._read(partial(purge, self._url, wanted))
+
+    def listen(self, listener: Listener) -> None:
+        """Let *listener* be called, in the loop, when another process has committed something; see Commits."""
+        self._commits.listen(listener)
 
     @property
     def is_failing(self) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import EventRecord, Json, MessageRecord, SessionRecord
+    from smtpd_anontls.journal.commits import Listener
 
 KEPT = 1000
 
@@ -148,6 +149,9 @@ class MemoryJournal:
         """Remove nothing: none is kept."""
         wanted.since_number()
         return 0
+
+    def listen(self, listener: Listener) -> None:
+        """Do nothing: no other process can write to it."""
 
     @property
     def is_failing(self) -> bool:

@@ -8,43 +8,42 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from smtpd_anontls.journal import queries
-from smtpd_anontls.journal.sqlite import BUSY_TIMEOUT, SqliteFile
+from smtpd_anontls.journal.database import PATIENCE, database_at
 from smtpd_anontls.journal.sweep import BATCH_ROWS, forget_messages, within_batch
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from smtpd_anontls.domain.filters import Filter
+    from smtpd_anontls.journal.database import Database
 
 # Seconds between two transactions, at the least; a receiver that waits for its turn gets it.
 _SHORTEST_PAUSE = 0.01
 
 
-def purge(
-    url: str, wanted: Filter, *, until: datetime | None = None, busy_timeout: float = BUSY_TIMEOUT
-) -> int:
+def purge(url: str, wanted: Filter, *, until: datetime | None = None, patience: float = PATIENCE) -> int:
     """Remove the messages that *wanted* takes, only those taken before *until* where it is given.
 
     Return how many; what comes meanwhile stays.  JournalError says why it did not get on, and what
     was removed until then is gone.
     """
-    file = SqliteFile(url, busy_timeout=busy_timeout)
-    file.open()
+    database = database_at(url, patience=patience)
+    database.open()
     try:
-        return _purge(file, wanted, until)
+        return _purge(database, wanted, until)
     except DBAPIError as error:
-        raise file.explain(error) from error
+        raise database.explain(error) from error
     finally:
-        file.close()
+        database.close()
 
 
-def _purge(file: SqliteFile, wanted: Filter, until: datetime | None) -> int:
+def _purge(database: Database, wanted: Filter, until: datetime | None) -> int:
     removed = after = 0
-    with file.reading() as connection:
+    with database.reading() as connection:
         upto = queries.position(connection).message
     while True:
         # Looked for without the lock that a delivery needs, removed with it: retention may be faster.
-        with file.reading() as connection:
+        with database.reading() as connection:
             found = queries.sizes_of_messages(
                 connection, wanted, after=after, upto=upto, until=until, limit=BATCH_ROWS
             )
@@ -52,7 +51,7 @@ def _purge(file: SqliteFile, wanted: Filter, until: datetime | None) -> int:
         if not batch:
             return removed
         began = time.monotonic()
-        with file.writing() as connection:
+        with database.writing() as connection:
             doomed = queries.still_there(connection, batch)
             forget_messages(connection, doomed)
         removed += len(doomed)

@@ -20,6 +20,8 @@ from sqlalchemy import (
     Table,
     Text,
     event,
+    func,
+    literal_column,
 )
 
 SCHEMA_VERSION = 4
@@ -92,10 +94,18 @@ message_headers = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("value", Text, nullable=False),
-    # SQLite has its search index for them: these are the dearest part of a delivery.
-    Index("ix_message_headers_value", "name", "value", "message_id").ddl_if(dialect="postgresql"),
     sqlite_with_rowid=False,
 )
+
+# SQLite has its search index for them: these are the dearest part of a delivery.  An entry of an index
+# of PostgreSQL holds no whole value, so this one has the first characters, and terms ask for these, too.
+VALUE_CHARACTERS = 100
+start_of_value = func.substr(
+    message_headers.c.value, literal_column("1"), literal_column(str(VALUE_CHARACTERS))
+)
+Index(
+    "ix_message_headers_value", message_headers.c.name, start_of_value, message_headers.c.message_id
+).ddl_if(dialect="postgresql")
 
 sessions = Table(
     "sessions",

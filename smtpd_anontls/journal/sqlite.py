@@ -1,25 +1,24 @@
-"""The SQLite file: making it, opening it, and the settings that a connection starts with.
-
-This is the only place that knows the database's kind; everything above speaks SQLAlchemy Core.
-"""
+"""The SQLite file: making it, opening it, and the settings that a connection starts with."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy import Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from smtpd_anontls.journal.errors import JournalError, MissingJournalError
-from smtpd_anontls.journal.migrations import OLDEST, migrate
-from smtpd_anontls.journal.schema import METADATA, SCHEMA_VERSION, state
+from smtpd_anontls.journal.schema import state
+from smtpd_anontls.journal.tables import check_version, make_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     Identity = tuple[int, int]  # Device and inode.
 
 BUSY_TIMEOUT = 5.0  # Seconds; longer than any transaction of ours.
+_LOOK_EVERY = 0.02  # Seconds.
 
 # A text that decides by bytes, as in other databases; both sides of a comparison that
 # ignores case are folded beforehand.
@@ -69,6 +69,7 @@ class SqliteFile:
         on_warning: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.path = _path_of(url)
+        self.name = str(self.path)
         self._paths = tuple(self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES)
         self._busy_timeout = busy_timeout
         self._on_warning = on_warning
@@ -154,6 +155,10 @@ class SqliteFile:
         with self._writer.begin() as connection:
             yield connection
 
+    def may_sweep(self, connection: Connection) -> bool:  # noqa: ARG002 - the shape of Database
+        """Whether retention is this one's to keep: whoever has the file may."""
+        return True
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Return one view of everything committed; never create or change the file."""
@@ -166,7 +171,7 @@ class SqliteFile:
         with self._explained(), self._reader.begin() as connection:
             if not inspect(connection).has_table(state.name):
                 raise self._missing()
-            self._check_version(connection)
+            check_version(connection, self.name)
             yield connection
 
     def explain(self, error: DBAPIError | sqlite3.Error) -> JournalError:
@@ -174,6 +179,14 @@ class SqliteFile:
         said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
         hint = _HINTS.get(said, "")
         return JournalError(f"{self.path}: {said}{hint}")
+
+    def is_of_the_world(self, error: DBAPIError) -> bool:
+        """Whether another record would have failed too: operational, or a damaged file (a plain DatabaseError)."""
+        return isinstance(error, OperationalError) or type(error) is DatabaseError
+
+    def watch(self) -> SqliteWatch:
+        """Return a watch of what any connection commits, this one's included."""
+        return SqliteWatch(self.path)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -238,48 +251,68 @@ class SqliteFile:
         if mode != ("wal",):
             raise JournalError(f"{self.path}: its file system knows no shared memory; choose a local disk")
         with engine.begin() as connection:
-            if not inspect(connection).has_table(state.name):
-                METADATA.create_all(connection)
-                connection.execute(insert(state), {**FIRST_STATE, "last_message_id": last_message_id})
-            found = self._version(connection)
-            if OLDEST <= found < SCHEMA_VERSION:
-                migrate(connection, found)
-                connection.execute(update(state).values(schema_version=SCHEMA_VERSION))
-            self._check_version(connection)
-            # One that was put in place of another may not have come so far.
-            behind = update(state).where(state.c.last_message_id < last_message_id)
-            connection.execute(behind.values(last_message_id=last_message_id))
-        if found < SCHEMA_VERSION:
-            self._on_warning(
-                f"journal {self.path}: was migrated from schema {found} to {SCHEMA_VERSION}; "
-                "older versions of smtpd-anontls no longer open it"
+            news = make_tables(connection, self.name, last_message_id)
+        if news is not None:
+            self._on_warning(news)
+
+
+class SqliteWatch:
+    """Looks, at a cost of microseconds, whether a file has changed: SQLite counts what others commit."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file: Identity | None = None
+        self._seen: int | None = None
+        self._closed = threading.Event()
+
+    def wait(self, timeout: float) -> None:
+        """Return when something has been committed, or another file lies there, at the latest after *timeout*."""
+        end = time.monotonic() + timeout
+        while not self._has_changed() and (left := end - time.monotonic()) > 0:
+            if self._closed.wait(min(left, _LOOK_EVERY)):
+                return
+
+    def close(self) -> None:
+        """End the wait there is, and all to come."""
+        self._closed.set()
+
+    def release(self) -> None:
+        """Close the file; nobody waits any more."""
+        self._closed.set()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _has_changed(self) -> bool:
+        before, self._file = self._file, _identity(self._path)
+        if self._file != before or self._connection is None:
+            self._open()
+        try:
+            seen = self._version()
+        except sqlite3.Error:
+            seen = None
+        changed = (before, self._seen) != (self._file, seen)
+        self._seen = seen
+        return changed
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._file is None:
+            return
+        with suppress(sqlite3.Error):
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(self._path.absolute()))}?mode=ro", uri=True, check_same_thread=False
             )
 
-    def _version(self, connection: Connection) -> int:
-        version: int | None = connection.execute(select(func.max(state.c.schema_version))).scalar_one()
-        return version or 0
+    def _version(self) -> int | None:
+        if self._connection is None:
+            return None
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
-    def _check_version(self, connection: Connection) -> None:
-        version = self._version(connection)
-        if OLDEST <= version < SCHEMA_VERSION:
-            raise JournalError(
-                f"{self.path}: was written by an older version of smtpd-anontls (schema {version}, this one "
-                f"reads {SCHEMA_VERSION}); `smtpd-anontls serve` migrates it when it starts"
-            )
-        if version != SCHEMA_VERSION:
-            raise JournalError(
-                f"{self.path}: was written by another version of smtpd-anontls (schema {version}, "
-                f"this one knows {SCHEMA_VERSION}); use that version, or move the file away"
-            )
-
-
-FIRST_STATE = {
-    "id": 1,
-    "schema_version": SCHEMA_VERSION,
-    "last_session_change": 0,
-    "message_count": 0,
-    "message_octets": 0,
-}
 
 # What SQLite says, and what would do.
 _HINTS = {
@@ -301,7 +334,7 @@ def _path_of(url: str) -> Path:
     except ArgumentError:
         raise JournalError(f"{url!r} is not a database URL; write sqlite:///path") from None
     if not shown.startswith("sqlite:"):
-        raise JournalError(f"{shown}: the journal is kept in SQLite; write sqlite:///path")
+        raise JournalError(f"{shown}: no such kind of database; write sqlite:///path or postgresql://…")
     raise JournalError(f"{shown}: names no file; write sqlite:///path, or null to keep nothing")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from smtpd_anontls.domain.filters import indexed
 from smtpd_anontls.journal.codec import (
@@ -82,6 +83,7 @@ _TAKE_CHANGES = (
     )
     .returning(state.c.last_session_change)
 )
+_EVENTS = select(events).where(events.c.id.in_(bindparam("ids", expanding=True)))
 _COUNT_EVENTS = update(state).values(event_count=state.c.event_count + bindparam("added"))
 _FORGET_SESSIONS = delete(sessions).where(sessions.c.id == bindparam("key"))
 _FORGET_TRANSCRIPTS = delete(session_transcripts).where(session_transcripts.c.session_id == bindparam("key"))
@@ -121,8 +123,23 @@ def add_sessions(connection: Connection, records: Sequence[SessionRecord]) -> No
 
 
 def add_events(connection: Connection, records: Sequence[EventRecord]) -> None:
-    """Add events."""
+    """Add events in the order of their ids: one that comes too late for its own gets the next.
+
+    Several receivers number theirs by the clock; who follows them goes on behind the newest id, and
+    would miss what came in below it.  One that is there already is not added again: a COMMIT may
+    have succeeded although the connection failed before it said so.
+    """
     if not records:
         return
-    connection.execute(_COUNT_EVENTS, {"added": len(records)})
-    _add_events(connection, [event_row(record) for record in records])
+    newest: int = connection.execute(select(func.max(events.c.id))).scalar_one() or 0
+    late = [record.id for record in records if record.id <= newest]
+    known = {row.id: tuple(row) for row in connection.execute(_EVENTS, {"ids": late})} if late else {}
+    rows = []
+    for record in records:
+        row = event_row(record)
+        if known.get(record.id) == row:
+            continue
+        newest = max(newest + 1, record.id)
+        rows.append(row if newest == record.id else event_row(replace(record, id=newest)))
+    connection.execute(_COUNT_EVENTS, {"added": len(rows)})
+    _add_events(connection, rows)

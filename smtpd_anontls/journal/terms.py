@@ -13,7 +13,15 @@ from sqlalchemy import exists, or_, select
 
 from smtpd_anontls.domain.filters import folded, indexed
 from smtpd_anontls.journal.codec import microseconds
-from smtpd_anontls.journal.schema import events, message_headers, message_recipients, messages, sessions
+from smtpd_anontls.journal.schema import (
+    VALUE_CHARACTERS,
+    events,
+    message_headers,
+    message_recipients,
+    messages,
+    sessions,
+    start_of_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,11 +69,22 @@ def about_messages(wanted: Filter) -> Terms:
     if wanted.subject is not None:
         terms.append(messages.c.subject.contains(_escaped(folded(wanted.subject)), escape=_ESCAPE))
     if wanted.header is not None:
-        name = message_headers.c.name == wanted.header_name
-        terms.append(
-            _of_the_message(message_headers, [name, _like(message_headers.c.value, wanted.header_value)])
-        )
+        found = [
+            message_headers.c.name == wanted.header_name,
+            _like(message_headers.c.value, wanted.header_value),
+            *_begins_so(wanted.header_value),
+        ]
+        terms.append(_of_the_message(message_headers, found))
     return terms
+
+
+def _begins_so(pattern: str) -> Terms:
+    """Return what the index of PostgreSQL has of a header's value, where *pattern* says how it begins."""
+    start, star, _ = pattern.partition("*")
+    start = start[:VALUE_CHARACTERS]
+    if not star:
+        return [start_of_value == start]
+    return [start_of_value.like(_escaped(start) + "%", escape=_ESCAPE)] if start else []
 
 
 def about_sessions(wanted: Filter) -> Terms:

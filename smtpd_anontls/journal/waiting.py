@@ -1,7 +1,7 @@
 """The messages of a running receiver, for who drives it from Python: wait for one, and look at it.
 
 Nothing is looked at again and again: the receiver says when a message has become durable, and the
-journal is then asked for those that are waited for.
+journal when another process has committed one; it is then asked for those that are waited for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.records import Json, MessageRecord
     from smtpd_anontls.journal.journal import JournalLike
+    from smtpd_anontls.journal.position import Position
 
 # So much of what there is instead is shown where nobody came.
 _SHOWN = 5
@@ -72,6 +73,7 @@ class Messages:
     def __init__(self, journal: JournalLike) -> None:
         self._journal = journal
         self._waiting: set[_Waiting] = set()
+        journal.listen(self._committed)
 
     async def wait(self, *, timeout: float = 5.0, **terms: Unpack[Terms]) -> Message:  # noqa: ASYNC109 - its public name
         """Return the newest message that meets *terms*, as soon as there is one.
@@ -121,6 +123,12 @@ class Messages:
             if each.wanted.takes_place(
                 message.server, message.connector, message.session_id
             ) and each.wanted.takes_message(message):
+                each.came.set()
+
+    def _committed(self, before: Position, now: Position) -> None:
+        """Wake everybody where another process may have taken a message; what it is like is not known."""
+        if now.message != before.message:
+            for each in self._waiting:
                 each.came.set()
 
     async def _message(self, shown: Json) -> Message:

@@ -19,7 +19,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.domain.records import SessionRecord
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.records import EventRecord, MessageRecord
     from smtpd_anontls.domain.retention import Retention
     from smtpd_anontls.journal.backlog import Group
-    from smtpd_anontls.journal.sqlite import SqliteFile
+    from smtpd_anontls.journal.database import Database
 
 # Seconds.
 LINGER = 0.1  # Rows that nobody waits for gather so long.
@@ -52,13 +52,13 @@ class Writer:
 
     def __init__(
         self,
-        file: SqliteFile,
+        database: Database,
         retention: Retention,
         *,
         clock: Callable[[], datetime],
         on_warning: Callable[[str], None],
     ) -> None:
-        self._file = file
+        self._database = database
         self._retention = retention
         self._clock = clock
         self._on_warning = on_warning
@@ -84,7 +84,7 @@ class Writer:
         return self._failing
 
     def start(self) -> None:
-        """Begin to write; the file is open."""
+        """Begin to write; the database is open."""
         self._thread.start()
 
     def deliver(self, message: MessageRecord, session: SessionRecord | None) -> asyncio.Future[int]:
@@ -137,8 +137,8 @@ class Writer:
             if not closing and time.monotonic() >= self._sweep_due:
                 self._sweep()
         try:
-            if self._file.loss():
-                self._file.empty_log()
+            if self._database.loss():
+                self._database.empty_log()
         except JournalError as error:
             self._warn(f"its log could not be written into it: {error}")
         if self._rows:
@@ -189,27 +189,37 @@ class Writer:
     def _commit(self, group: Group) -> Sequence[int]:
         """Write one transaction and return the ids of its messages; JournalError where the world fails."""
         self._leave_lost_file()
-        if not self._file.is_open:
-            self._file.create(last_message_id=self._last_message_id)
+        if not self._database.is_open:
+            self._database.create(last_message_id=self._last_message_id)
         try:
-            with self._file.writing() as connection:
+            with self._database.writing() as connection:
                 ids = add_messages(connection, [delivery.message for delivery in group.deliveries])
                 add_sessions(connection, [row for row in group.records if isinstance(row, SessionRecord)])
                 add_events(connection, [row for row in group.records if not isinstance(row, SessionRecord)])
         except DBAPIError as error:
-            if _is_of_the_world(error):
-                raise self._file.explain(error) from error
+            if self._database.is_of_the_world(error):
+                raise self._database.explain(error) from error
             raise
         self._last_message_id = ids[-1] if ids else self._last_message_id
-        if self._file.loss():
-            raise JournalError(f"{self._file.path}: was moved or removed while it was written")
+        if self._is_lost():
+            raise JournalError(f"{self._database.name}: was moved or removed while it was written")
         return ids
+
+    def _is_lost(self) -> bool:
+        """Whether what has just been committed may be lost; what cannot be looked at may be.
+
+        It never raises: the group is written, and whatever a record did wrong would have shown before.
+        """
+        try:
+            return self._database.loss() is not None
+        except Exception:  # noqa: BLE001 - as said
+            return True
 
     def _leave_lost_file(self) -> None:
         """Close a file that is no longer at its path, complete; JournalError where that cannot be done now."""
-        if self._file.is_open and (loss := self._file.loss()) is not None:
-            self._file.empty_log()
-            self._file.close()
+        if self._database.is_open and (loss := self._database.loss()) is not None:
+            self._database.empty_log()
+            self._database.close()
             self._warn(loss)
 
     def _give_up(self, groups: Sequence[Group], error: JournalError) -> None:
@@ -228,7 +238,9 @@ class Writer:
         why = f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0])}"
         for delivery in group.deliveries:
             self._warn(f"a message of session {delivery.message.session_id} cannot be written: {why}")
-            _answer([delivery], [JournalError(f"{self._file.path}: the message cannot be written: {why}")])
+            _answer(
+                [delivery], [JournalError(f"{self._database.name}: the message cannot be written: {why}")]
+            )
         for record in group.records:
             kind = "session" if isinstance(record, SessionRecord) else "event"
             self._warn(f"{kind} {record.id} cannot be written and is dropped: {why}")
@@ -236,13 +248,15 @@ class Writer:
     def _sweep(self) -> None:
         self._unswept = 0
         self._sweep_due = time.monotonic() + SWEEP_EVERY
-        if self._file.loss():
+        if self._database.loss():
             return
         try:
-            with self._file.writing() as connection:
-                more = sweep(connection, self._retention, self._clock())
+            with self._database.writing() as connection:
+                more = self._database.may_sweep(connection) and sweep(
+                    connection, self._retention, self._clock()
+                )
         except Exception as error:  # noqa: BLE001 - mail goes on where retention cannot.
-            why = str(self._file.explain(error)) if isinstance(error, DBAPIError) else repr(error)
+            why = str(self._database.explain(error)) if isinstance(error, DBAPIError) else repr(error)
             self._warn(f"retention could not be kept: {why}")
             return
         if more:
@@ -250,12 +264,7 @@ class Writer:
 
     def _warn(self, text: str) -> None:
         with suppress(Exception):  # A warning that fails ends neither the thread nor a session.
-            self._on_warning(f"journal {self._file.path}: {text}")
-
-
-def _is_of_the_world(error: DBAPIError) -> bool:
-    """Whether another record would have failed too: operational, or a damaged file (a plain DatabaseError)."""
-    return isinstance(error, OperationalError) or type(error) is DatabaseError
+            self._on_warning(f"journal {self._database.name}: {text}")
 
 
 def _answer(deliveries: Sequence[Delivery], answers: Sequence[int | JournalError]) -> None:

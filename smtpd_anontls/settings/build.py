@@ -146,7 +146,7 @@ def _protocol_log(document: Document, shape: ProtocolLogShape) -> ProtocolLogSet
 
 def _capture(document: Document, shape: CaptureShape) -> CaptureSettings:
     url = shape.url
-    if url is not None:
+    if url is not None and url.startswith(_SQLITE):
         url = _SQLITE + str(document.absolute(("capture", "url"), url.removeprefix(_SQLITE)))
     kept = shape.retention
     return CaptureSettings(url, Retention() if kept is None else Retention(**kept.model_dump()))
@@ -175,6 +175,6 @@ def _web(document: Document, shape: WebShape) -> WebSettings:
 
 
 def _state_folder(document: Document, shape: CaptureShape) -> Path:
-    if shape.url is None:
+    if shape.url is None or not shape.url.startswith(_SQLITE):
         return document.absolute((), "../var")
     return document.absolute(("capture", "url"), shape.url.removeprefix(_SQLITE)).parent

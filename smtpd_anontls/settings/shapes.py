@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from smtpd_anontls.domain.authentication import ExchangeAuth
 from smtpd_anontls.domain.connectors import Bytes, Seconds, Server
+from smtpd_anontls.domain.database_url import shown_database_url
 from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import PermissionGroups, ServerRole, StartTlsCertificate
 from smtpd_anontls.domain.protocol_log import Layout
@@ -116,12 +117,16 @@ class EventFormat(Enum):
 def _capture_url(value: Any) -> str:
     url = some_text(value)
     scheme, separator, rest = url.partition("://")
-    # The rest may hold a password, so it is not repeated.
     if separator and scheme.casefold().partition("+")[0] in ("postgresql", "postgres"):
-        raise WrongValueError("PostgreSQL needs a later version, it is not supported yet; use sqlite:///path")
+        try:
+            shown_database_url(url)
+        except ValueError as error:
+            raise WrongValueError(str(error)) from None
+        return url
+    # The rest may hold a password, so it is not repeated.
     if scheme != "sqlite" or not rest.startswith("/"):
         raise WrongValueError(
-            "not a database URL of the form sqlite:///path; write one, or null to keep nothing"
+            "not a database URL; write sqlite:///path, postgresql://user@host/database, or null to keep nothing"
         )
     if rest in ("/", "/:memory:") or "?" in rest:
         raise WrongValueError("names no file; write sqlite:///path, or null to keep nothing")
@@ -230,7 +235,8 @@ class CaptureShape(Shape):
 
     url: Annotated[str | None, read_by(optional(_capture_url))] = Field(
         default="sqlite:///../var/capture.db",
-        description="sqlite:///path. null: accept and discard; the last 1,000 sessions and events stay in memory.",
+        description="sqlite:///path, or postgresql://user@host:port/database, which several receivers may share "
+        "(extra: postgres). null: accept and discard; the last 1,000 sessions and events stay in memory.",
     )
     retention: RetentionShape | None = Field(
         default=RetentionShape(), description="What is kept; null: everything."

@@ -99,7 +99,8 @@ class ProtocolLogSettings:
 class CaptureSettings:
     """The journal: its database, and what it keeps."""
 
-    url: str | None  # A sqlite:/// URL with an absolute path; None: accept and discard.
+    # sqlite:/// with an absolute path, or postgresql://, which may hold a password; None: accept and discard.
+    url: str | None = field(repr=False)
     retention: Retention
 
 

@@ -73,6 +73,7 @@ def make_app(
     """
     shown = Shown(receiver, Feed() if feed is None else feed, Metrics())
     receiver.observe(shown.feed.notice)
+    receiver.journal.listen(shown.feed.committed)
     receiver.observe(shown.metrics.notice)
     return Guard(shown.behind(routes()), settings=settings, access=access, body_timeout=body_timeout)
 

@@ -16,6 +16,8 @@ from smtpd_anontls.web.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smtpd_anontls.journal.position import Position
+
 Record = SessionRecord | Acknowledged | EventRecord
 Kind = type[SessionRecord] | type[EventRecord]
 
@@ -48,6 +50,17 @@ class Feed:
         for came, kind in self._readers.items():
             if kind is not None and isinstance(record, kind):
                 came.set()
+
+    def committed(self, before: Position, now: Position) -> None:
+        """Wake who waits for what another process has committed."""
+        came: set[Kind] = set()
+        if now.session != before.session:
+            came.add(SessionRecord)
+        if now.event != before.event:
+            came.add(EventRecord)
+        for each, kind in self._readers.items():
+            if kind in came:
+                each.set()
 
     def close(self) -> None:
         """Wake everybody, for the last time."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from smtpd_anontls.domain.events import EventDraft, EventId
 from smtpd_anontls.domain.records import (
@@ -22,8 +26,12 @@ from smtpd_anontls.journal.journal import Journal
 from smtpd_anontls.protocol.headers import decoded_subject, parse_header_section
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from tests.postgres import Postgres
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -104,23 +112,42 @@ def url_in(folder: Path) -> str:
     return f"sqlite:///{folder / 'capture.db'}"
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return where a journal may be made, in each kind of database."""
+    if request.param == "sqlite":
+        return url_in(tmp_path)
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create()
+
+
+@contextmanager
+def looking_into(url: str) -> Iterator[Connection]:
+    """Open a database past our own code."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=NullPool)
+    with engine.begin() as connection:
+        yield connection
+
+
 @asynccontextmanager
 async def opened(
-    folder: Path,
+    place: Path | str,
     retention: Retention | None = None,
     *,
     warnings: list[str] | None = None,
     clock: Callable[[], datetime] = now,
-    busy_timeout: float = 5.0,
+    patience: float = 5.0,
+    shared: bool = False,
 ) -> AsyncIterator[Journal]:
-    """Open the journal in *folder*; warnings go into the list, and fail the test where none is given."""
+    """Open the journal at a URL or in a folder; warnings go into the list, and fail the test where none is given."""
     unexpected: list[str] = []
     journal = Journal(
-        url_in(folder),
+        place if isinstance(place, str) else url_in(place),
         retention or Retention(),
         clock=clock,
         on_warning=(unexpected if warnings is None else warnings).append,
-        busy_timeout=busy_timeout,
+        patience=patience,
+        shared=shared,
     )
     await journal.open()
     try:

@@ -253,7 +253,7 @@ async def test_a_reader_that_holds_the_log_of_a_moved_database(tmp_path: Path) -
     """Mail is refused until what was acknowledged is out of the log that a new database would end."""
     warnings: list[str] = []
     database = tmp_path / "capture.db"
-    async with opened(tmp_path, warnings=warnings, busy_timeout=0.05) as journal:
+    async with opened(tmp_path, warnings=warnings, patience=0.05) as journal:
         await journal.deliver(message(1), session(1))
         with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as reader:
             reader.execute("BEGIN")

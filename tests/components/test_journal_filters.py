@@ -14,7 +14,6 @@ from tests.components.journal_making import event, message, minutes, opened, ses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 ONE, TWO, THREE = (session_id(number) for number in (1, 2, 3))
 
@@ -109,9 +108,9 @@ ROWS: dict[str, tuple[Filter, list[int], list[int], list[int]]] = {
 
 
 @pytest.fixture(params=["database", "memory"])
-async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JournalLike]:
+async def journal(request: pytest.FixtureRequest, url: str) -> AsyncIterator[JournalLike]:
     """Both journals, with the same past."""
-    async with opened(tmp_path) as database:
+    async with opened(url) as database:
         kept: JournalLike = database if request.param == "database" else MemoryJournal()
         for each in MESSAGES:
             await kept.deliver(each, None)

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from typing import TYPE_CHECKING
 
 import pytest
 
 from smtpd_anontls.domain.filters import Filter
 from smtpd_anontls.domain.retention import Retention
+from smtpd_anontls.journal.database import database_at
 from smtpd_anontls.journal.journal import Journal, JournalReader
-from smtpd_anontls.journal.sqlite import SqliteFile
 from smtpd_anontls.journal.sweep import sweep
 from tests.components.journal_making import (
     NOW,
     event,
     eventually,
+    looking_into,
     message,
     minutes,
     opened,
     session,
     session_id,
-    url_in,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-async def past(folder: Path, count: int) -> None:
+async def past(url: str, count: int) -> None:
     """Make a past: one message, session and event a minute, each message of 1,000 octets."""
-    async with opened(folder) as journal:
+    async with opened(url) as journal:
         for number in range(1, count + 1):
             journal.record_session(session(number, started=minutes(number)))
             journal.record_event(event(number, time=minutes(number), session_id=session_id(number)))
@@ -75,12 +70,12 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("name", LIMITS)
-async def test_limits(tmp_path: Path, name: str) -> None:
+async def test_limits(url: str, name: str) -> None:
     """The oldest go until the limit holds, at the next start; the newest stay."""
     retention, expected = LIMITS[name]
-    await past(tmp_path, 20)
+    await past(url, 20)
 
-    async with opened(tmp_path, retention, clock=lambda: minutes(20)) as journal:
+    async with opened(url, retention, clock=lambda: minutes(20)) as journal:
 
         async def limits_hold() -> bool:
             return await kept(journal) == expected
@@ -91,32 +86,31 @@ async def test_limits(tmp_path: Path, name: str) -> None:
         assert await journal.deliver(message(), None) == 21
 
 
-async def test_in_many_steps(tmp_path: Path) -> None:
+async def test_in_many_steps(url: str) -> None:
     """More than one transaction's worth is removed too, with all that belongs to it."""
-    await past(tmp_path, 1203)
+    await past(url, 1203)
 
-    async with opened(tmp_path, Retention(messages=2, sessions=3), clock=lambda: NOW) as journal:
+    async with opened(url, Retention(messages=2, sessions=3), clock=lambda: NOW) as journal:
 
         async def limits_hold() -> bool:
             return await kept(journal) == (2, 3, 1203)
 
         await eventually(limits_hold)
-    database = sqlite3.connect(tmp_path / "capture.db")
-    counts = {
-        table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own tables
-        for table in ("messages", "message_bodies", "message_recipients", "message_headers")
-    }
-    sessions = database.execute("SELECT count(*) FROM session_transcripts").fetchone()[0]
-    state = database.execute("SELECT message_count, message_octets FROM journal_state").fetchone()
-    database.close()
+    with looking_into(url) as database:
+        counts = {
+            table: database.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()  # noqa: S608 - our own tables
+            for table in ("messages", "message_bodies", "message_recipients", "message_headers")
+        }
+        sessions = database.exec_driver_sql("SELECT count(*) FROM session_transcripts").scalar_one()
+        state = database.exec_driver_sql("SELECT message_count, message_octets FROM journal_state").one()
     assert set(counts.values()) == {2}
     assert sessions == 3
     assert state == (2, 2000)
 
 
-async def test_every_thousand_messages(tmp_path: Path) -> None:
+async def test_every_thousand_messages(url: str) -> None:
     """A burst does not have to wait for the minute to end."""
-    async with opened(tmp_path, Retention(messages=10)) as journal:
+    async with opened(url, Retention(messages=10)) as journal:
         await asyncio.gather(*(journal.deliver(message(number), None) for number in range(1500)))
 
         async def limit_has_been_kept() -> bool:
@@ -125,11 +119,11 @@ async def test_every_thousand_messages(tmp_path: Path) -> None:
         await eventually(limit_has_been_kept)
 
 
-async def test_a_session_without_its_messages_and_the_other_way_round(tmp_path: Path) -> None:
+async def test_a_session_without_its_messages_and_the_other_way_round(url: str) -> None:
     """What is left can be read, and filters over both kinds still answer."""
-    await past(tmp_path, 10)
+    await past(url, 10)
 
-    async with opened(tmp_path, Retention(messages=3, sessions=5)) as journal:
+    async with opened(url, Retention(messages=3, sessions=5)) as journal:
 
         async def limits_hold() -> bool:
             return await kept(journal) == (3, 5, 10)
@@ -143,28 +137,28 @@ async def test_a_session_without_its_messages_and_the_other_way_round(tmp_path: 
         assert await journal.sessions(before=session_id(1)) == []
 
 
-async def test_large_messages_go_in_small_steps(tmp_path: Path) -> None:
+async def test_large_messages_go_in_small_steps(url: str) -> None:
     """One transaction removes a few of them only, however many there are."""
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         for _ in range(5):
             await journal.deliver(message(raw=b"x" * 3_000_000), None)
-    file = SqliteFile(url_in(tmp_path))
+    file = database_at(url)
     file.create()
     steps = []
     more = True
     while more:
         with file.writing() as connection:
             more = sweep(connection, Retention(messages=0), NOW)
-        steps.append(len(JournalReader(url_in(tmp_path)).messages()))
+        steps.append(len(JournalReader(url).messages()))
     file.close()
 
     assert steps == [3, 1, 0, 0]
 
 
-async def test_the_number_of_events_is_bounded(tmp_path: Path) -> None:
+async def test_the_number_of_events_is_bounded(url: str) -> None:
     """Events have a limit of their own, whatever the retention."""
-    await past(tmp_path, 20)
-    file = SqliteFile(url_in(tmp_path))
+    await past(url, 20)
+    file = database_at(url)
     file.create()
     with file.writing() as connection:
         assert sweep(connection, Retention(), NOW, max_events=4)
@@ -172,17 +166,17 @@ async def test_the_number_of_events_is_bounded(tmp_path: Path) -> None:
         assert not sweep(connection, Retention(), NOW, max_events=4)
     file.close()
 
-    assert [item["id"] for item in JournalReader(url_in(tmp_path)).events()] == [20, 19, 18, 17]
+    assert [item["id"] for item in JournalReader(url).events()] == [20, 19, 18, 17]
 
 
-async def test_a_clock_that_fails(tmp_path: Path) -> None:
+async def test_a_clock_that_fails(url: str) -> None:
     """Retention that cannot be kept is a warning; mail goes on."""
     warnings: list[str] = []
 
     def clock() -> None:
         raise OverflowError("no such time")
 
-    async with opened(tmp_path, Retention(age=1), warnings=warnings, clock=clock) as journal:  # type: ignore[arg-type]
+    async with opened(url, Retention(age=1), warnings=warnings, clock=clock) as journal:  # type: ignore[arg-type]
         assert await journal.deliver(message(), None) == 1
 
         async def is_said() -> bool:

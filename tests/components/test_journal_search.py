@@ -17,9 +17,10 @@ from smtpd_anontls.domain.records import Outcome
 from smtpd_anontls.journal import finding, queries, search
 from smtpd_anontls.journal.memory import MemoryJournal
 from smtpd_anontls.journal.schema import METADATA, state
-from smtpd_anontls.journal.sqlite import FIRST_STATE, SqliteFile
+from smtpd_anontls.journal.sqlite import SqliteFile
 from smtpd_anontls.journal.statements import add_events, add_messages, add_sessions
 from smtpd_anontls.journal.sweep import forget_messages
+from smtpd_anontls.journal.tables import FIRST_STATE
 from tests.components.journal_making import (
     NOW,
     event,

@@ -17,6 +17,7 @@ import pytest
 
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.journal.backlog import GROUP_OCTETS, GROUP_ROWS, MAX_ROWS, Delivery, Rows, divide
+from smtpd_anontls.journal.database import database_at
 from smtpd_anontls.journal.journal import Journal, JournalError, JournalReader
 from smtpd_anontls.journal.sqlite import SqliteFile
 from tests.components.journal_making import (
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-async def test_many_at_once(tmp_path: Path) -> None:
+async def test_many_at_once(url: str) -> None:
     """500 deliveries at the same time: ids in the order of arrival, each with its own message and session."""
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         deliveries = [
             journal.deliver(message(number, session_id=session_id(number)), session(number))
             for number in range(500)
@@ -87,16 +88,18 @@ CHILD = """
 
 
 @pytest.mark.slow
-def test_killed(tmp_path: Path) -> None:
+def test_killed(url: str) -> None:
     """After SIGKILL in the midst of it, every acknowledged message is there, octet by octet, with its session."""
-    command = [sys.executable, "-c", textwrap.dedent(CHILD), url_in(tmp_path)]
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), url]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         acknowledged = [child.stdout.readline() for _ in range(400)]
         child.send_signal(signal.SIGKILL)
         acknowledged += child.stdout.read().splitlines()
 
-    reader = JournalReader(url_in(tmp_path))
+    database = database_at(url)
+    database.create()  # Which keeps its connections.
+    reader = JournalReader(database)
     whole = [line.split() for line in acknowledged if len(line.split()) == 2]
     assert len(whole) >= 400
     for given, number in whole:
@@ -104,12 +107,13 @@ def test_killed(tmp_path: Path) -> None:
         found = reader.session(session_id(int(number)))
         assert found is not None
         assert found["messages"] == [int(given)]
+    database.close()
 
 
-async def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
+async def test_a_record_that_cannot_be_written(url: str) -> None:
     """It fails alone: its neighbours in the transaction are written, and so is all that follows."""
     warnings: list[str] = []
-    async with opened(tmp_path, warnings=warnings) as journal:
+    async with opened(url, warnings=warnings) as journal:
         journal.record_event(event(2**80))
         journal.record_event(event(5))
         journal.record_session(session(7, authenticated_as=object()))
@@ -141,22 +145,57 @@ async def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
     )
 
 
-async def test_an_event_id_that_is_there_already(tmp_path: Path) -> None:
-    """The second one is dropped with a warning."""
-    warnings: list[str] = []
-    async with opened(tmp_path, warnings=warnings) as journal:
-        for server in ("MBX1", "MBX2"):
+async def test_an_event_id_that_is_there_already(url: str) -> None:
+    """Another receiver's event of the same id is kept under the next; the very same event is there once."""
+    async with opened(url) as journal:
+        journal.record_event(event(1))
+        await journal.flush()
+        for server in ("MBX1", "MBX2", "MBX3"):
+            # Once after another, since of one id a journal notes one.
             journal.record_event(event(1, server=server))
             await journal.flush()
 
-        assert [item["server"] for item in await journal.events()] == ["MBX1"]
-    assert len(warnings) == 1
+        assert [(item["id"], item["server"]) for item in await journal.events()] == [
+            (3, "MBX3"),
+            (2, "MBX2"),
+            (1, "MBX1"),
+        ]
+
+
+async def test_a_check_that_fails_behind_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been committed is never written again; what may be lost is not acknowledged."""
+    warnings: list[str] = []
+    async with opened(tmp_path, warnings=warnings) as journal:
+        await journal.deliver(message(1), session(1))
+        before = SqliteFile.loss
+        calls = 0
+
+        def fail_once(file: SqliteFile) -> str | None:
+            nonlocal calls
+            calls += 1
+            if calls == 2:  # Before a transaction it is asked, too.
+                raise MemoryError
+            return before(file)
+
+        monkeypatch.setattr(SqliteFile, "loss", fail_once)
+        journal.record_event(event(1))
+        with pytest.raises(JournalError, match="was moved or removed"):
+            await journal.deliver(message(2), session(2))
+        await journal.deliver(message(3), session(3))
+
+        async def is_all_written() -> bool:
+            return len(await journal.sessions()) == 3
+
+        await eventually(is_all_written)
+        assert [item["id"] for item in await journal.messages()] == [3, 2, 1]
+        assert [item["id"] for item in await journal.events()] == [1]
+    assert len(warnings) == 2
 
 
 async def test_locked(tmp_path: Path) -> None:
     """While another program holds the lock, deliveries fail and rows wait; after it, all goes on by itself."""
     warnings: list[str] = []
-    async with opened(tmp_path, warnings=warnings, busy_timeout=0.05) as journal:
+    async with opened(tmp_path, warnings=warnings, patience=0.05) as journal:
         await journal.deliver(message(1), None)
         other = sqlite3.connect(tmp_path / "capture.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -183,7 +222,7 @@ async def test_locked(tmp_path: Path) -> None:
 async def test_locked_until_the_end(tmp_path: Path) -> None:
     """What cannot be written when the journal is closed is named."""
     warnings: list[str] = []
-    journal = Journal(url_in(tmp_path), Retention(), clock=now, on_warning=warnings.append, busy_timeout=0.05)
+    journal = Journal(url_in(tmp_path), Retention(), clock=now, on_warning=warnings.append, patience=0.05)
     await journal.open()
     await journal.flush()
     other = sqlite3.connect(tmp_path / "capture.db", isolation_level=None)
@@ -215,9 +254,9 @@ async def test_removed_while_in_use(tmp_path: Path) -> None:
     assert warnings == [f"journal {tmp_path}/capture.db: was removed while it was in use; a new one is made"]
 
 
-async def test_cancelled(tmp_path: Path) -> None:
+async def test_cancelled(url: str) -> None:
     """A sender that no longer waits harms nobody."""
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         tasks = [
             asyncio.ensure_future(journal.deliver(message(number), session(number))) for number in range(50)
         ]
@@ -233,13 +272,13 @@ async def test_cancelled(tmp_path: Path) -> None:
         assert len(await journal.sessions(limit=100)) == 50
 
 
-async def test_reading_while_writing(tmp_path: Path) -> None:
+async def test_reading_while_writing(url: str) -> None:
     """A reader of its own always sees whole transactions: a message has its body, recipients and session."""
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         await journal.flush()
 
         def read() -> int:
-            reader, seen = JournalReader(url_in(tmp_path)), 0
+            reader, seen = JournalReader(url), 0
             while seen < 300:
                 newest = reader.messages(limit=1)
                 for item in newest:
@@ -255,10 +294,10 @@ async def test_reading_while_writing(tmp_path: Path) -> None:
         assert await reading == 300
 
 
-async def test_too_much_to_note(tmp_path: Path) -> None:
+async def test_too_much_to_note(url: str) -> None:
     """Past the bound the oldest rows are dropped, with one warning; noting still never fails."""
     warnings: list[str] = []
-    journal = Journal(url_in(tmp_path), Retention(), clock=now, on_warning=warnings.append)
+    journal = Journal(url, Retention(), clock=now, on_warning=warnings.append)
     record = event(0)
     for number in range(MAX_ROWS + 10):
         object.__setattr__(record, "id", number)
@@ -268,13 +307,13 @@ async def test_too_much_to_note(tmp_path: Path) -> None:
     assert "the oldest are dropped" in warnings[0]
 
 
-def test_a_warning_that_fails(tmp_path: Path) -> None:
+def test_a_warning_that_fails(url: str) -> None:
     """Whoever listens to warnings cannot make noting raise."""
 
     def fail(_text: str) -> None:
         raise OSError
 
-    journal = Journal(url_in(tmp_path), Retention(), clock=now, on_warning=fail)
+    journal = Journal(url, Retention(), clock=now, on_warning=fail)
     for number in range(MAX_ROWS + 1):
         journal.record_event(event(number))
 

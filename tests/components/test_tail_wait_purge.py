@@ -20,7 +20,16 @@ from smtpd_anontls.journal.errors import JournalError, MissingJournalError
 from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.journal.reader import JournalReader
 from tests.command import PROGRAM, call, environment, on_terminal, run, serving
-from tests.components.journal_making import event, message, minutes, opened, session, session_id, url_in
+from tests.components.journal_making import (
+    event,
+    looking_into,
+    message,
+    minutes,
+    opened,
+    session,
+    session_id,
+    url_in,
+)
 from tests.lab import CONNECTOR, SERVER, Lab
 from tests.peer import PATIENCE, Peer
 
@@ -48,10 +57,10 @@ async def soon(items: Iterator[Json], count: int) -> list[Any]:
 # -- following
 
 
-async def test_sessions_in_the_order_in_which_they_end(tmp_path: Path) -> None:
+async def test_sessions_in_the_order_in_which_they_end(url: str) -> None:
     """One that is still running is not shown; what ended before is not either."""
-    reader = JournalReader(url_in(tmp_path))
-    async with opened(tmp_path) as journal:
+    reader = JournalReader(url)
+    async with opened(url) as journal:
         journal.record_session(session(1))
         await journal.flush()
         items = following.finished_sessions(reader, EVERYTHING)
@@ -64,10 +73,10 @@ async def test_sessions_in_the_order_in_which_they_end(tmp_path: Path) -> None:
         assert await soon(items, 2) == [session_id(3), session_id(2)]
 
 
-async def test_sessions_that_a_filter_takes(tmp_path: Path) -> None:
+async def test_sessions_that_a_filter_takes(url: str) -> None:
     """The filter holds for what comes; with since, what was before is shown first."""
-    reader = JournalReader(url_in(tmp_path))
-    async with opened(tmp_path) as journal:
+    reader = JournalReader(url)
+    async with opened(url) as journal:
         for number in range(1, 250):
             journal.record_session(session(number, started=minutes(number), server=f"MBX{number % 2}"))
         await journal.flush()
@@ -81,10 +90,10 @@ async def test_sessions_that_a_filter_takes(tmp_path: Path) -> None:
         assert await soon(items, 1) == [session_id(301)]
 
 
-async def test_events_as_they_come(tmp_path: Path) -> None:
+async def test_events_as_they_come(url: str) -> None:
     """From now on, or from where since says."""
-    reader = JournalReader(url_in(tmp_path))
-    async with opened(tmp_path) as journal:
+    reader = JournalReader(url)
+    async with opened(url) as journal:
         journal.record_event(event(1))
         journal.record_event(event(2))
         await journal.flush()
@@ -125,11 +134,11 @@ async def test_a_journal_that_is_made_later_and_again(tmp_path: Path) -> None:
 # -- waiting, from another process
 
 
-async def test_messages_that_come_while_it_waits(tmp_path: Path) -> None:
+async def test_messages_that_come_while_it_waits(url: str) -> None:
     """It returns as soon as there are enough; those that another filter would take do not count."""
-    reader = JournalReader(url_in(tmp_path))
+    reader = JournalReader(url)
     wanted = Filter(recipient="*@contoso.test")
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         await journal.deliver(message(1), None)
         waiting = asyncio.create_task(
             asyncio.to_thread(
@@ -143,12 +152,12 @@ async def test_messages_that_come_while_it_waits(tmp_path: Path) -> None:
     assert [each["id"] for each in found] == [3, 1]
 
 
-async def test_messages_that_do_not_come(tmp_path: Path) -> None:
+async def test_messages_that_do_not_come(url: str) -> None:
     """At the time-out it returns those that there are; of a journal that there is none of, it says so."""
-    reader = JournalReader(url_in(tmp_path))
+    reader = JournalReader(url)
     with pytest.raises(MissingJournalError, match="there is no journal yet"):
         following.wait_for_messages(reader, EVERYTHING, count=1, limit=50, timeout=0)
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         await journal.deliver(message(1), None)
     found = following.wait_for_messages(reader, EVERYTHING, count=2, limit=50, timeout=0)
 
@@ -158,20 +167,16 @@ async def test_messages_that_do_not_come(tmp_path: Path) -> None:
 # -- removing
 
 
-def counted(folder: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+def counted(url: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return number and size of the messages as the journal has counted them, and as they are."""
-    connection = sqlite3.connect(folder / "capture.db")
-    try:
-        kept = connection.execute("SELECT message_count, message_octets FROM journal_state").fetchone()
-        real = connection.execute(
-            "SELECT count(*), coalesce(sum(length(raw)), 0) FROM message_bodies"
-        ).fetchone()
+    with looking_into(url) as connection:
+        ask = connection.exec_driver_sql
+        kept = ask("SELECT message_count, message_octets FROM journal_state").one()
+        real = ask("SELECT count(*), coalesce(sum(length(raw)), 0) FROM message_bodies").one()
         for table in ("message_recipients", "message_headers"):
             lost = f"SELECT count(*) FROM {table} WHERE message_id NOT IN (SELECT id FROM messages)"  # noqa: S608
-            assert connection.execute(lost).fetchone() == (0,)
-    finally:
-        connection.close()
-    return kept, real
+            assert ask(lost).scalar_one() == 0
+    return (kept[0], kept[1]), (real[0], real[1])
 
 
 async def ids_in(journal: Journal) -> list[int]:
@@ -190,9 +195,9 @@ async def ids_in(journal: Journal) -> list[int]:
         (Filter(outcome=Outcome.HANDSHAKE_FAILED), None, [1, 3, 4, 5, 6]),
     ],
 )
-async def test_what_is_removed(tmp_path: Path, wanted: Filter, until: Any, left: list[int]) -> None:
+async def test_what_is_removed(url: str, wanted: Filter, until: Any, left: list[int]) -> None:
     """Those that the filter takes, before an instant where one is given; the counters go with them."""
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         for number in range(1, 7):
             who = "b@contoso.test" if number % 2 else "b@fabrikam.test"
             outcome = Outcome.HANDSHAKE_FAILED if number == 2 else Outcome.COMPLETED
@@ -200,24 +205,24 @@ async def test_what_is_removed(tmp_path: Path, wanted: Filter, until: Any, left:
                 message(number, recipients=(who,), time=minutes(number), session_id=session_id(number)),
                 session(number, outcome=outcome),
             )
-        removed = await asyncio.to_thread(purge, url_in(tmp_path), wanted, until=until)
+        removed = await asyncio.to_thread(purge, url, wanted, until=until)
 
         assert await ids_in(journal) == left
         assert removed == 6 - len(left)
         assert [each["messages"] for each in reversed(await journal.sessions())] == [
             [number] if number in left else [] for number in range(1, 7)
         ]
-    kept, real = counted(tmp_path)
+    kept, real = counted(url)
     assert kept == real
 
 
-async def test_a_new_message_after_all_were_removed(tmp_path: Path) -> None:
+async def test_a_new_message_after_all_were_removed(url: str) -> None:
     """No id is given twice, and the message counts."""
-    async with opened(tmp_path) as journal:
+    async with opened(url) as journal:
         await journal.deliver(message(1), None)
-        assert await asyncio.to_thread(purge, url_in(tmp_path), EVERYTHING) == 1
+        assert await asyncio.to_thread(purge, url, EVERYTHING) == 1
         assert await journal.deliver(message(2), None) == 2
-    kept, real = counted(tmp_path)
+    kept, real = counted(url)
 
     assert kept == real
     assert kept[0] == 1
@@ -239,19 +244,19 @@ async def test_a_journal_that_somebody_holds(tmp_path: Path) -> None:
     holder.execute("BEGIN IMMEDIATE")
     try:
         with pytest.raises(JournalError, match="database is locked; another program holds its lock"):
-            await asyncio.to_thread(purge, url_in(tmp_path), EVERYTHING, busy_timeout=0.05)
+            await asyncio.to_thread(purge, url_in(tmp_path), EVERYTHING, patience=0.05)
     finally:
         holder.close()
 
 
 @pytest.mark.slow
-async def test_removing_while_mail_comes_and_retention_works(tmp_path: Path) -> None:
+async def test_removing_while_mail_comes_and_retention_works(url: str, tmp_path: Path) -> None:
     """From another process, again and again: no delivery fails, and the counters are right at the end."""
     config = tmp_path / "config.yaml"
-    config.write_text(f"servers: [{{name: A}}]\ncapture: {{url: '{url_in(tmp_path)}'}}\n")
+    config.write_text(f"servers: [{{name: A}}]\ncapture: {{url: '{url}'}}\n")
     command = [*PROGRAM, "message", "purge", "--yes", "--json", "--config", str(config)]
     removed = 0
-    async with opened(tmp_path, Retention(messages=500)) as journal:
+    async with opened(url, Retention(messages=500)) as journal:
         for round_ in range(4):
             deliveries = [
                 asyncio.ensure_future(
@@ -269,7 +274,7 @@ async def test_removing_while_mail_comes_and_retention_works(tmp_path: Path) -> 
             assert ids == list(range(round_ * 800 + 1, round_ * 800 + 801))
             assert purging.returncode == 0
         left = await ids_in(journal)
-    kept, real = counted(tmp_path)
+    kept, real = counted(url)
 
     assert kept == real
     assert kept[0] == len(left)
