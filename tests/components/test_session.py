@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpd_anontls.receiver import Receiver
+    from smtpd_anontls.smtp.session import WireSession
     from tests.lab import Lab
 
 MIB = 1024 * 1024
@@ -179,9 +180,7 @@ async def test_a_peer_that_does_not_read(lab: Lab, meet: Meet) -> None:
         before = Belongings.now()
         async with await meet(receiver, receive_buffer=4096) as peer:
             (session,) = receiver.listener.sessions
-            # The kernel takes megabytes for a peer on the same machine; a few replies are as good.
-            ours = session.raw_transport.get_extra_info("socket")
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            small_send_buffer(session)
             with flooding(peer), traced() as peak:
                 await eventually(lambda: session.raw_transport.get_write_buffer_size() > 0)
                 await all_ended(receiver)
@@ -192,6 +191,12 @@ async def test_a_peer_that_does_not_read(lab: Lab, meet: Meet) -> None:
 
 
 # -- resets
+
+
+def small_send_buffer(session: WireSession) -> None:
+    """Let the kernel take a few replies: for a peer on the same machine it would take megabytes."""
+    ours = session.raw_transport.get_extra_info("socket")
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
 
 
 @pytest.mark.parametrize("meet", [greeted, secured])
@@ -211,6 +216,7 @@ async def test_a_reset_leaves_nothing_behind(lab: Lab, meet: Meet, said: bytes) 
         peer = await meet(receiver, receive_buffer=4096)
         (session,) = receiver.listener.sessions
         if said is FLOOD:
+            small_send_buffer(session)
             with flooding(peer):
                 await eventually(lambda: session.raw_transport.get_write_buffer_size() > 0)
         else:
