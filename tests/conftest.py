@@ -24,6 +24,7 @@ _BOTH: Loops = {**_ASYNCIO, "uvloop": uvloop.new_event_loop}
 _ON_BOTH = {
     "test_bodies",
     "test_direct_trust",
+    "test_door",
     "test_fairness",
     "test_faults_on_demand",
     "test_floods",
@@ -32,6 +33,8 @@ _ON_BOTH = {
     "test_proxy",
     "test_session",
     "test_sessions",
+    "test_streams",
+    "test_tls",
     "test_upgrade",
 }
 

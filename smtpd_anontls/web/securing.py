@@ -6,7 +6,7 @@ A listening socket with a context of its own would present for ever what it had 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ class Handshakes:
         if len(self._under_way) >= MOST_HANDSHAKES:
             transport.abort()
             return
-        task = asyncio.get_running_loop().create_task(shaking.shake(self, transport))
+        task = asyncio.get_running_loop().create_task(shaking.shake(transport))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -49,7 +49,8 @@ class Handshakes:
 class Securing(asyncio.Protocol):
     """A connection up to the end of its handshake; then it is another protocol's.
 
-    What arrives together with the last flight of the handshake waits for that one.
+    What arrives before TLS has been put in front of it is handed to TLS, what arrives together with the last flight of
+    the handshake to the protocol behind.
     """
 
     def __init__(self, handshakes: Handshakes, behind: asyncio.Protocol) -> None:
@@ -59,25 +60,19 @@ class Securing(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Shake hands."""
-        assert isinstance(transport, asyncio.Transport)
-        # Nothing is read in clear.
-        transport.pause_reading()
-        self._handshakes.begin(self, transport)
+        # Not isinstance: a loop other than asyncio's own has transports of its own kind.
+        self._handshakes.begin(self, cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
-        """Keep it for the protocol behind."""
+        """Keep it for whom it is meant."""
         self._early += data
 
-    async def shake(self, handshakes: Handshakes, transport: asyncio.Transport) -> None:
+    async def shake(self, transport: asyncio.Transport) -> None:
         """Choose the certificate, start TLS, and hand over."""
+        # uvloop has read already what came with the connection.
+        transport.pause_reading()
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                transport,
-                self,
-                await handshakes.choose(),
-                server_side=True,
-                ssl_handshake_timeout=handshakes.timeout,
-            )
+            secured = await self._start_tls(transport, await self._handshakes.choose())
         except (OSError, asyncio.CancelledError):
             # ssl.SSLError, TimeoutError and ConnectionError are OSErrors: whoever came went.
             transport.abort()
@@ -89,3 +84,36 @@ class Securing(asyncio.Protocol):
         self._behind.connection_made(secured)
         if self._early:
             self._behind.data_received(bytes(self._early))
+
+    async def _start_tls(self, transport: asyncio.Transport, context: SSLContext) -> asyncio.Transport | None:
+        loop = asyncio.get_running_loop()
+        clear, self._early = self._early, bytearray()
+        starting = loop.create_task(
+            loop.start_tls(
+                transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self._handshakes.timeout,
+            )
+        )
+        # When it has begun, its protocol is in place, and connected by the loop's next callback.
+        await asyncio.sleep(0)
+        if (between := transport.get_protocol()) is not self:
+            loop.call_soon(_hand, clear, between)
+        try:
+            return await starting
+        except asyncio.CancelledError:
+            starting.cancel()
+            raise
+
+
+def _hand(octets: bytearray, receiving: asyncio.BaseProtocol) -> None:
+    """Give *octets* to a protocol that reads into a buffer of its own, as the loop would."""
+    taking = cast("asyncio.BufferedProtocol", receiving)
+    while octets:
+        buffer = memoryview(taking.get_buffer(len(octets)))
+        size = min(len(buffer), len(octets))
+        buffer[:size] = octets[:size]
+        taking.buffer_updated(size)
+        del octets[:size]
