@@ -20,14 +20,14 @@ settings.register_profile("quick", max_examples=25)
 
 _ASYNCIO: Loops = {"asyncio": asyncio.SelectorEventLoop}
 _BOTH: Loops = {**_ASYNCIO, "uvloop": uvloop.new_event_loop}
-# What speaks to the wire, and so to the transports of the loop; ``serve`` runs on uvloop.
+# What speaks to the wire, and so to the transports of the loop, in this process; what the tests run by
+# ``serve``, as test_floods does, is on uvloop anyway.
 _ON_BOTH = {
     "test_bodies",
     "test_direct_trust",
     "test_door",
     "test_fairness",
     "test_faults_on_demand",
-    "test_floods",
     "test_limits",
     "test_listener",
     "test_proxy",
