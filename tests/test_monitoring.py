@@ -13,6 +13,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from smtpd_anontls.domain.events import EventId
+from smtpd_anontls.domain.limits import OUT_OF_RESOURCES
 from smtpd_anontls.domain.records import Outcome, TlsVerb
 from tests.lab import all_ended, greeted, lab, pki, secured
 from tests.web.visiting import deliver, visiting
@@ -44,6 +45,7 @@ CATALOGUES = {
     "event_id": {str(each.value) for each in EventId},
     "advertised": {"true", "false"},
     "failure": {""},
+    "reason": {OUT_OF_RESOURCES},
     "last_step": {
         step
         for path in (DEPLOY.parent / "smtpd_anontls" / "selection").glob("*.py")
@@ -92,10 +94,11 @@ def grouped_by(expression: str) -> set[str]:
 
 
 async def exposed(lab: Lab) -> str:
-    """Return /metrics of a receiver that has had a mail, handshakes of both kinds, and events."""
+    """Return /metrics of a receiver that has had a mail, a refusal, handshakes of both kinds, and events."""
     async with visiting(lab) as visit:
         await deliver(visit.receiver)
         async with await secured(visit.receiver) as peer:
+            assert (await peer.ask("MAIL FROM:<a@example.test> SIZE=999999999"))[0].startswith("552 ")
             await peer.ask("QUIT")
         async with await greeted(visit.receiver) as peer:
             await peer.ask("STARTTLS")

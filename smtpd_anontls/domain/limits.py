@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # Server and connector by name: the limits are each connector's own.
 Place = tuple[str, str]
 
+# What strikes where the journal cannot be written: no property, as reply 452 4.3.1 calls it.
+OUT_OF_RESOURCES = "InsufficientResources"
+
 _ALL = 100
 _MINUTE = 60.0
 # Sources whose last minute is remembered before those that have been silent are looked for.
@@ -33,7 +36,7 @@ _REMEMBERED = 10_000
 class Struck:
     """A limit that struck."""
 
-    name: str  # As Set-ReceiveConnector calls it.
+    name: str  # As Set-ReceiveConnector calls it, or OUT_OF_RESOURCES.
     detail: str  # One readable sentence.
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.faults import Point
 from smtpd_anontls.domain.flags import AuthMechanism, PermissionGroups, flag_from_names
-from smtpd_anontls.domain.limits import Struck
+from smtpd_anontls.domain.limits import OUT_OF_RESOURCES, Struck
 from smtpd_anontls.domain.permissions import may_submit, session_permissions
 from smtpd_anontls.domain.records import MessageRecord, Outcome
 from smtpd_anontls.protocol import headers, replies
@@ -254,7 +254,7 @@ class MailSession(WireSession):
             # A message's session is in the same transaction; its later messages find it there.
             internal_id = await self.house.deliver(message, None if self.messages else self.record())
         except DeliveryError:
-            self.transcript.note("the message could not be made durable and was not taken")
+            self.struck(Struck(OUT_OF_RESOURCES, "the message could not be made durable and was not taken"))
             return replies.INSUFFICIENT_RESOURCES
         self.messages.append(internal_id)
         if self.faults and (instead := await self.disturbed(Point.ACCEPTED, verb)) is not None:

@@ -60,6 +60,18 @@ class Metrics:
             ["verb", "version", "cipher", "failure"],
             registry=registry,
         )
+        self._refusals = Counter(
+            "smtpd_anontls_refusals",
+            "What a limit, or a journal that could not be written (InsufficientResources), refused, by ended session.",
+            ["reason"],
+            registry=registry,
+        )
+        self._negative = Counter(
+            "smtpd_anontls_negative_replies",
+            "Replies of 400 and above, in sessions that have ended.",
+            ["code"],
+            registry=registry,
+        )
         self._messages = Counter("smtpd_anontls_messages", "Messages acknowledged.", registry=registry)
         self._bytes = Counter("smtpd_anontls_message_bytes", "Octets of those messages.", registry=registry)
         self._delivery = Histogram(
@@ -101,6 +113,12 @@ class Metrics:
             self._selections.labels(selection["verb"], advertised, steps[-1] if steps else "").inc()
             if "directory" in steps:
                 self._directory.observe(selection["duration_ms"] / _MILLISECONDS)
+        for limit in record.limits:
+            self._refusals.labels(limit.partition(":")[0]).inc()
+        for row in record.transcript:
+            # A reply of several lines counts by its last one.
+            if row.mark == "S" and row.text[:1] in {"4", "5"} and row.text[3:4] != "-":
+                self._negative.labels(row.text[:3]).inc()
         tls = record.tls
         if tls is not None:
             failure = "" if tls.failure is None else failure_class(tls.failure)

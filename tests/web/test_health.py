@@ -54,6 +54,40 @@ async def test_what_is_counted(lab: Lab) -> None:
     assert seen["certificate_expiry_days", (("server", SERVER), ("thumbprint", internal))] > 700
 
 
+async def test_what_is_refused(lab: Lab) -> None:
+    """Limits that struck, mail that could not be kept, and negative replies, a reply of several lines once."""
+    async with visiting(lab, connector={"max_message_size": 1000}) as visit:
+        async with await greeted(visit.receiver) as peer:
+            await peer.ask("MAIL FROM:<a@example.test> SIZE=1001")
+            await peer.ask("RCPT TO:<b@contoso.test>")
+            await visit.receiver.journal.flush()
+            for path in lab.folder.glob("capture.db*"):
+                path.unlink()
+            lab.database.mkdir()
+            await peer.ask("MAIL FROM:<a@example.test>")
+            await peer.ask("RCPT TO:<b@contoso.test>")
+            await peer.ask("DATA")
+            await peer.send(b"Subject: x\r\n\r\n.\r\n")
+            assert (await peer.reply())[0].startswith("452 ")
+            lab.database.rmdir()
+            await peer.ask("QUIT")
+        await deliver(visit.receiver)
+        await all_ended(visit.receiver)
+        seen = await _metrics(visit)
+
+    assert {key: value for key, value in seen.items() if key[0] == "refusals_total"} == {
+        ("refusals_total", (("reason", "MaxMessageSize"),)): 1,
+        ("refusals_total", (("reason", "InsufficientResources"),)): 1,
+    }
+    assert {key: value for key, value in seen.items() if key[0] == "negative_replies_total"} == {
+        ("negative_replies_total", (("code", code),)): 1 for code in ("452", "503", "552")
+    }
+    assert [limit.partition(":")[0] for each in lab.sessions for limit in each["limits"]] == [
+        "MaxMessageSize",
+        "InsufficientResources",
+    ]
+
+
 async def test_a_session_that_runs(lab: Lab) -> None:
     """Sessions are counted while they run, and handshakes when they have ended."""
     async with visiting(lab) as visit:
