@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from bench.load.generator import LoadError
 from bench.load.work import Active, Crowd, Leave, Session
 from bench.processes import cpu_seconds_at_rest, resident_bytes
 from bench.results import Held
-from bench.servers.server import Key
+from bench.servers.server import Key, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,19 +40,30 @@ def raise_descriptor_limit() -> int:
     return most
 
 
-def memory(bench: Bench, servers: Sequence[Server], big: Sequence[Server], descriptors: int) -> list[Held]:
+def memory(
+    bench: Bench, servers: Sequence[Server], big: Sequence[Server], descriptors: int
+) -> tuple[list[Held], dict[str, str]]:
     """Hold a thousand sessions at each server, in clear and under TLS; ten thousand at the *big* ones, a tenth active.
 
-    Each time at a server that has just been started: what it has once taken it seldom gives back.
+    Each time at a server that has just been started: what it has once taken it seldom gives back.  A server
+    that cannot hold them is in the second answer, with what happened instead.
     """
     many = min(MANY, descriptors - _OTHER_DESCRIPTORS)
     found = []
+    failed = {}
     for server in servers:
         for count in (_THOUSAND, many) if server in big else (_THOUSAND,):
             for verb in (None, _best_verb(server)) if server.verbs else (None,):
-                bench.say(f"{count:,} sessions {f'after {verb}' if verb else 'in clear'}: {server.name}")
-                found.append(_held(bench, server, verb, count))
-    return found
+                what = f"{count:,} sessions {f'after {verb}' if verb else 'in clear'}: {server.name}"
+                bench.say(what)
+                try:
+                    found.append(_held(bench, server, verb, count))
+                except (LoadError, SetupError) as error:
+                    failed[what] = str(error)
+                    # Those that were opened are held no longer.
+                    with suppress(LoadError):
+                        bench.generator.do(Leave())
+    return found, failed
 
 
 def _best_verb(server: Server) -> TlsVerb:
@@ -59,7 +71,7 @@ def _best_verb(server: Server) -> TlsVerb:
 
 
 def _held(bench: Bench, server: Server, verb: TlsVerb | None, count: int) -> Held:
-    key = Key.EC if Key.EC in server.keys else Key.RSA
+    key = Key.EC if verb and Key.EC in server.keys else Key.RSA
     session = Session(_MESSAGES_OF_AN_ACTIVE_ONE, tls=verb)
     with bench.server(server, f"{server.name}-{count}-{verb}", warm_up=_WARM_UP) as at:
         before = resident_bytes(at.process)

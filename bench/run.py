@@ -125,7 +125,8 @@ def _measure(plan: Plan, bench: Bench, servers: Sequence[Server], results: Resul
         # Their logs take no memory: one receiver that writes is enough.
         some_servers = [each for each in servers if each.name != LOGGED.name]
         big = [each for each in some_servers if each.name in {CAPTURE_OFF.name, DURABLE.name}]
-        results.held = holding.memory(bench, some_servers, big, results.descriptors)
+        results.held, failed = holding.memory(bench, some_servers, big, results.descriptors)
+        results.missing |= failed
     if JOURNAL in names and plan.wants(DURABLE):
         most = _MESSAGES if time.monotonic() < within(0.75).until else _MESSAGES // 10
         bench.say(f"a journal of up to {most:,} messages")
