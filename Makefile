@@ -52,7 +52,7 @@ soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
 bench: packages $(VENV)/.dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --write
 
 packages:
 	./.ci/packages $(PYTHON)

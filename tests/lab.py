@@ -176,7 +176,7 @@ class Lab:
                     "name": SERVER,
                     "fqdn": FQDN,
                     "certificate_store": str(self.store),
-                    "connectors": [{**_CONNECTOR, **(connector or {})}],
+                    "connectors": [{**USUAL_CONNECTOR, **(connector or {})}],
                     **(server or {}),
                 }
             ],
@@ -300,7 +300,7 @@ class Belongings:
         return cls(frozenset(asyncio.all_tasks()), frozenset(sockets))
 
 
-_CONNECTOR = {
+USUAL_CONNECTOR = {
     "name": CONNECTOR,
     "bindings": ["127.0.0.1:0"],
     "auth_mechanism": ["Tls", "Integrated", "BasicAuth", "BasicAuthRequireTLS", "ExchangeServer"],

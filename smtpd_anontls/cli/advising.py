@@ -60,7 +60,6 @@ def advise_command(
     servers = [each.server for each in loaded.settings.servers]
     if server is not None:
         servers = [choose_server(loaded, server)]
-    # What is served in spite of a broken rule is no question here: all that is asked is asked offline.
     surroundings = surroundings_of(loaded)
     moment = Moment(at or datetime.now(UTC))
     facts = asyncio.run(_gather(surroundings, servers, moment))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 def rfc3339(instant: datetime) -> str:
     """Return *instant* in UTC with milliseconds: ``2026-11-22T12:00:00.123Z``."""
     if instant.tzinfo is UTC:
-        # What clocks give, for each row of the protocol log: half the time of the way below.
+        # What clocks give, for each row of the protocol log: three quarters of the time of the way below.
         return instant.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
     return _utc_text(instant, "milliseconds")
 

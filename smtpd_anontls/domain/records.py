@@ -112,7 +112,7 @@ class Attempt:
 class TranscriptRow(NamedTuple):
     """One line of the dialogue: ``C`` what the client said, ``S`` what we said, ``*`` what happened.
 
-    A tuple, since a record has a dozen at least: a frozen dataclass takes three times as long to make.
+    A tuple, since a record has a dozen at least: a frozen dataclass takes 2.5 times as long to make.
     """
 
     offset_ms: int

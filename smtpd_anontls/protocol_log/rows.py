@@ -52,7 +52,7 @@ _AROUND = 34
 class Row(NamedTuple):
     """A row, kept as what it says: whoever writes it asks for its octets, once.
 
-    A session makes eight of them for a message, and a tuple costs a tenth of the text.
+    A session makes eight of them for a message, and a tuple costs an eighth of the text.
     """
 
     time: datetime

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the loop; uvloop takes a fifth off the CPU time of a message of 1 KB."""
+    """Return what makes the loop."""
     # Here, since no other command needs it: loading it takes some milliseconds.
     try:
         import uvloop  # noqa: PLC0415

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.command import call
-from tests.lab import ABSENT_THUMBPRINT, CONNECTOR, FQDN, SERVER
+from tests.lab import ABSENT_THUMBPRINT, CONNECTOR, FQDN, SERVER, USUAL_CONNECTOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +31,14 @@ def findings(config: Path, *words: str) -> list[dict[str, Any]]:
     answer = call("advise", "--config", config, "--json", *words)
     document = answer.document
     assert answer.code == (1 if document["findings"] else 0), answer.stderr
-    assert document["ok"] is not document["findings"]
+    assert document["ok"] is not bool(document["findings"])
     found: list[dict[str, Any]] = document["findings"]
     return found
 
 
 def connectors(*more: dict[str, Any], **first: Any) -> dict[str, Any]:
     """Return a server's connectors: that of the lab, and others behind it."""
-    from tests.lab import _CONNECTOR  # noqa: PLC0415
-
-    return {"connectors": [{**_CONNECTOR, "bindings": ["0.0.0.0:2525"], **first}, *more]}
+    return {"connectors": [{**USUAL_CONNECTOR, "bindings": ["0.0.0.0:2525"], **first}, *more]}
 
 
 def test_a_healthy_server_needs_nothing(lab: Lab) -> None:

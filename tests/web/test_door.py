@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import socket
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,10 @@ from smtpd_anontls.web.page import Page, PageError
 from smtpd_anontls.web.patience import Patience
 from smtpd_anontls.web.security import LARGEST_BODY, Guard
 from tests.lab import CONNECTOR, SERVER, eventually
-from tests.peer import PATIENCE
-from tests.web.visiting import PROBLEM, visiting
+from tests.web.visiting import PROBLEM, all_heard, visiting
 
 if TYPE_CHECKING:
     from tests.lab import Lab
-    from tests.web.visiting import Visit
 
 CONNECTOR_PATH = f"connectors/{SERVER}/{CONNECTOR}"
 # Cheap on purpose: a test asks about right and wrong, not about strength.
@@ -240,19 +237,6 @@ async def test_bodies_are_bounded(lab: Lab) -> None:
     assert (declared.status_code, counted.status_code) == (413, 413)
 
 
-async def _talk(visit: Visit, octets: bytes) -> bytes:
-    assert visit.page.binding is not None
-    reader, writer = await asyncio.open_connection(str(visit.page.binding.address), visit.page.binding.port)
-    try:
-        writer.write(octets)
-        async with asyncio.timeout(PATIENCE):
-            return await reader.read()
-    except ConnectionResetError:
-        return b""
-    finally:
-        writer.close()
-
-
 @pytest.mark.parametrize(
     "octets",
     [
@@ -267,7 +251,7 @@ async def _talk(visit: Visit, octets: bytes) -> bytes:
 async def test_heads_that_do_not_come(lab: Lab, octets: bytes) -> None:
     """Who begins a request and does not go on is left."""
     async with visiting(lab, patience=Patience(head=0.05, keep_alive=1)) as visit:
-        heard = await _talk(visit, octets)
+        heard = await all_heard(visit, octets)
         await eventually(lambda: visit.page.connections == 0)
 
     assert heard.count(b"HTTP/1.1 200 OK") == octets.count(b"\r\n\r\n")
@@ -277,7 +261,7 @@ async def test_a_body_that_does_not_come(lab: Lab) -> None:
     """Who announces a body and does not send it is told so."""
     head = b"DELETE /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
     async with visiting(lab, patience=Patience(body=0.05)) as visit:
-        heard = await _talk(visit, head)
+        heard = await all_heard(visit, head)
 
     assert heard.startswith(b"HTTP/1.1 408 ")
     assert b"the body did not come" in heard
@@ -295,7 +279,7 @@ async def test_a_body_that_does_not_come(lab: Lab) -> None:
 async def test_what_is_no_request(lab: Lab, octets: bytes) -> None:
     """What is too long or no HTTP is refused, and the page goes on."""
     async with visiting(lab) as visit:
-        heard = await _talk(visit, octets)
+        heard = await all_heard(visit, octets)
         await visit.get("sessions")
 
     assert heard.startswith(b"HTTP/1.1 400 ")

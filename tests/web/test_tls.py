@@ -18,8 +18,8 @@ from smtpd_anontls.web.patience import Patience
 from smtpd_anontls.web.securing import MOST_HANDSHAKES
 from tests.command import call
 from tests.lab import FQDN, Pki, eventually
-from tests.peer import PATIENCE, believing_context
-from tests.web.visiting import visiting
+from tests.peer import believing_context
+from tests.web.visiting import address, all_heard, visiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -35,12 +35,6 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\
 def secured(lab: Lab, certificate: str = "by_name", **overlay: Any) -> Any:
     """Run a receiver whose page speaks TLS."""
     return visiting(lab, web={"tls": {"certificate": certificate}}, **overlay)
-
-
-def address(visit: Visit) -> tuple[str, int]:
-    """Return where the page listens."""
-    assert visit.page.binding is not None
-    return str(visit.page.binding.address), visit.page.binding.port
 
 
 @asynccontextmanager
@@ -195,18 +189,6 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake(lab: Lab) -> N
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def _rest(visit: Visit, octets: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(*address(visit))
-    try:
-        writer.write(octets)
-        async with asyncio.timeout(PATIENCE):
-            return await reader.read()
-    except ConnectionResetError:
-        return b""
-    finally:
-        writer.close()
-
-
 @pytest.mark.parametrize(
     "octets",
     [
@@ -221,7 +203,7 @@ async def test_handshakes_that_come_to_nothing(
     """Who does not shake hands is left, is answered nothing in clear, and disturbs nobody."""
     settings = {"tls": {"certificate": "by_name"}}
     async with visiting(lab, web=settings, patience=Patience(head=0.2)) as visit:
-        heard = await _rest(visit, octets)
+        heard = await all_heard(visit, octets)
         await presented(visit)
 
     assert b"HTTP" not in heard
@@ -233,7 +215,7 @@ async def test_many_that_do_not_shake_hands(lab: Lab) -> None:
     async with secured(lab) as visit:
         idle = [await asyncio.open_connection(*address(visit)) for _ in range(MOST_HANDSHAKES)]
         await eventually(lambda: visit.page.handshakes == MOST_HANDSHAKES)
-        assert await _rest(visit, b"") == b""
+        assert await all_heard(visit, b"") == b""
         for _, writer in idle:
             writer.close()
         await eventually(lambda: visit.page.handshakes == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from contextlib import asynccontextmanager
@@ -134,3 +135,22 @@ async def following(
 
 
 __all__ = ["CONNECTOR", "PROBLEM", "Arrivals", "Visit", "deliver", "following", "visiting"]
+
+
+def address(visit: Visit) -> tuple[str, int]:
+    """Return where the page listens."""
+    assert visit.page.binding is not None
+    return str(visit.page.binding.address), visit.page.binding.port
+
+
+async def all_heard(visit: Visit, octets: bytes) -> bytes:
+    """Send *octets* to the page in clear, and return what comes until it closes."""
+    reader, writer = await asyncio.open_connection(*address(visit))
+    try:
+        writer.write(octets)
+        async with asyncio.timeout(PATIENCE):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
