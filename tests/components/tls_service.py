@@ -59,6 +59,11 @@ class Session(asyncio.Protocol):
         self.service.sessions.append(self)
         self.task = loop.create_task(self.run())
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether what comes is given to TLS."""
+        return self.raw.get_protocol() is not self
+
     async def run(self) -> None:
         """Run the handshake."""
         try:
@@ -106,8 +111,12 @@ class Service:
         return self.sessions[-1]
 
     async def peer(self) -> Peer:
-        """Return a peer that has connected."""
-        return await Peer.connect(self.address)
+        """Return a peer that has connected, and may speak TLS, as one that has read 220 in a real session."""
+        begun = len(self.sessions)
+        peer = await Peer.connect(self.address)
+        # uvloop reads at once, and would give the ClientHello to the protocol in clear.
+        await eventually(lambda: len(self.sessions) > begun and self.session.has_begun)
+        return peer
 
     async def ended(self) -> TlsFacts:
         """Return the facts of the newest session's handshake, when that has ended."""
