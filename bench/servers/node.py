@@ -5,7 +5,6 @@ They are installed into the user's cache folder, once.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -102,16 +101,9 @@ class SmtpServer(Node):
 
     def command(self, place: Place) -> list[str]:
         """Return the script with its endpoints."""
-        given = {
-            "host": LOOPBACK,
-            "endpoints": [
-                {"port": place.ports[key], "certificate": str(pair.certificate), "key": str(pair.key)}
-                for key, pair in place.keys.items()
-            ],
-        }
         script = Path(__file__).with_name("smtp-server.js")
         module = self.package.modules / "smtp-server"
-        return [program("node", "nodejs"), str(script), str(module), json.dumps(given)]
+        return [program("node", "nodejs"), str(script), str(module), place.as_argument()]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -41,14 +40,7 @@ class Aiosmtpd:
 
     def command(self, place: Place) -> list[str]:
         """Return the script with its endpoints."""
-        given = {
-            "host": LOOPBACK,
-            "endpoints": [
-                {"port": place.ports[key], "certificate": str(pair.certificate), "key": str(pair.key)}
-                for key, pair in place.keys.items()
-            ],
-        }
-        return [sys.executable, str(Path(__file__).with_name("aiosmtpd_null.py")), json.dumps(given)]
+        return [sys.executable, str(Path(__file__).with_name("aiosmtpd_null.py")), place.as_argument()]
 
 
 @dataclass(frozen=True)

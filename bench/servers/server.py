@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -44,6 +45,18 @@ class Place:
     folder: Path  # Of its own, empty.
     keys: Mapping[Key, KeyPair]
     ports: Mapping[Key, int]  # Free ones; a server without TLS uses the first alone.
+
+    def as_argument(self) -> str:
+        """Return where to listen and what to show there, as JSON: the argument of the scripts beside this file."""
+        return json.dumps(
+            {
+                "host": LOOPBACK,
+                "endpoints": [
+                    {"port": self.ports[key], "certificate": str(pair.certificate), "key": str(pair.key)}
+                    for key, pair in self.keys.items()
+                ],
+            }
+        )
 
 
 class Server(Protocol):
