@@ -9,6 +9,7 @@ touched is touched in this file.  Guarded by tests/components/test_upgrade.py.
 from __future__ import annotations
 
 import ssl
+import threading
 from asyncio import sslproto
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,11 +58,18 @@ _Stock: Any = sslproto.SSLProtocol
 _State: Any = sslproto.SSLProtocolState
 
 
-class _ServerSide(_Stock):  # type: ignore[misc]
-    """asyncio's SSL protocol with small buffers, an alert on failure, and the ClientHello kept."""
+class _Reading(threading.local):
+    """The buffer that a loop reads from sockets into: filled and emptied within one of its callbacks."""
 
-    # Stock: 256 KiB for each session, for its whole life.  16 KiB is one TLS record, and cost
-    # nothing that could be measured on small mail.
+    def __init__(self) -> None:
+        self.buffer = bytearray(_ServerSide.max_size)
+        self.view = memoryview(self.buffer)
+
+
+class _ServerSide(_Stock):  # type: ignore[misc]
+    """asyncio's SSL protocol with a shared buffer, an alert on failure, and the ClientHello kept."""
+
+    # Stock: 256 KiB.  16 KiB is one TLS record, and cost nothing that could be measured on small mail.
     max_size = 16 * 1024
 
     established = False
@@ -69,6 +77,8 @@ class _ServerSide(_Stock):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        # Stock: one for each session, for its whole life.
+        self._ssl_buffer, self._ssl_buffer_view = _reading.buffer, _reading.view
         self.first_octets = b""
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -106,6 +116,9 @@ class _ServerSide(_Stock):  # type: ignore[misc]
     def _check_shutdown_timeout(self) -> None:
         if self._state in (_State.FLUSHING, _State.SHUTDOWN):
             self._abort()
+
+
+_reading = _Reading()
 
 
 class Upgrade:
