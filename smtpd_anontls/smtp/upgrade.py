@@ -59,17 +59,20 @@ _State: Any = sslproto.SSLProtocolState
 
 
 class _Reading(threading.local):
-    """The buffer that a loop reads from sockets into: filled and emptied within one of its callbacks."""
+    """The buffer that a loop reads from sockets into: filled and emptied within one of its callbacks.
+
+    Of 32 KiB 5 MB of mail cost 18 % less CPU than of 16; 64 and 128 gained nothing more.
+    """
 
     def __init__(self) -> None:
-        self.buffer = bytearray(_ServerSide.max_size)
-        self.view = memoryview(self.buffer)
+        self.buffer = memoryview(bytearray(32 * 1024))
 
 
 class _ServerSide(_Stock):  # type: ignore[misc]
     """asyncio's SSL protocol with a shared buffer, an alert on failure, and the ClientHello kept."""
 
-    # Stock: 256 KiB.  16 KiB is one TLS record, and cost nothing that could be measured on small mail.
+    # What is read from OpenSSL at a time, and what a stock buffer has.  Stock: 256 KiB.  16 KiB is one TLS
+    # record, and cost nothing that could be measured on small mail.
     max_size = 16 * 1024
 
     established = False
@@ -78,8 +81,12 @@ class _ServerSide(_Stock):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Stock: one for each session, for its whole life.
-        self._ssl_buffer, self._ssl_buffer_view = _reading.buffer, _reading.view
+        self._ssl_buffer = self._ssl_buffer_view = _reading.buffer
         self.first_octets = b""
+
+    def get_buffer(self, n: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return where the loop puts what it reads."""
+        return self._ssl_buffer_view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Keep the first octets for the record while the handshake runs."""
