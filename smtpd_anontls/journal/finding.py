@@ -22,6 +22,7 @@ from smtpd_anontls.journal.terms import (
     about_events,
     about_messages,
     about_sessions,
+    from_hosts,
     in_the_session,
     place,
     since,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 FEW = 500  # Rows that are sooner fetched one by one.
 FEW_SESSIONS = 500  # ... and sessions, named one by one.
+FEW_OF_HOSTS = 5000  # Sessions that are sooner fetched, and put into their order, than looked for in it.
 
 
 def find_messages(
@@ -108,8 +110,13 @@ def _between(
 
 def terms_of_sessions(connection: Connection, wanted: Filter) -> Terms:
     """Return all terms of a list of sessions but since when."""
-    elsewhere, _ = _elsewhere(connection, sessions, sessions.c.id, wanted)
-    return [*place(sessions, sessions.c.id, wanted), *about_sessions(wanted), *elsewhere]
+    elsewhere, is_narrow = _elsewhere(connection, sessions, sessions.c.id, wanted)
+    terms = [*place(sessions, sessions.c.id, wanted), *about_sessions(wanted), *elsewhere]
+    hosts = None if is_narrow else from_hosts(wanted)
+    if hosts is not None and _count(connection, sessions.c.id, hosts, FEW_OF_HOSTS) <= FEW_OF_HOSTS:
+        # The newest first among so few: SQLite goes along the index of hosts, not along that of times.
+        terms.append(sessions.c.id.in_(select(sessions.c.id).where(hosts)))
+    return terms
 
 
 def terms_of_events(connection: Connection, wanted: Filter) -> Terms:
@@ -144,6 +151,12 @@ def _few_messages(connection: Connection, wanted: Filter) -> list[int] | None:
         if few is not None:
             return few
     return None
+
+
+def _count(connection: Connection, column: Column[Any], term: ColumnElement[bool], enough: int) -> int:
+    """Return how many rows meet *term*; one more than *enough* where there are still more."""
+    some = select(column).where(term).limit(enough + 1).subquery()
+    return connection.scalars(select(func.count()).select_from(some)).one()
 
 
 def _few(connection: Connection, column: Column[int], term: ColumnElement[bool]) -> list[int] | None:

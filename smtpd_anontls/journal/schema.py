@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 METADATA = MetaData()
 
@@ -119,6 +119,8 @@ sessions = Table(
     Column("outcome", Text),
     Column("shown", Text, nullable=False),
     Column("change", _Number, nullable=False, index=True),  # Of the last time that it was written.
+    # What LIKE has before its first wildcard is looked for in it, whatever the collation is.
+    Index("ix_sessions_remote_host", "remote_host", postgresql_ops={"remote_host": "text_pattern_ops"}),
     # A list reads no more of the sessions that it leaves out.
     Index("ix_sessions_listed", "started", "id", "server", "connector", "outcome", "remote", "remote_host"),
 )

@@ -1,6 +1,6 @@
-"""What follows the deliveries: retention, and the search index.
+"""Retention: the only thing that removes acknowledged mail unasked; a purge shares its removing.
 
-Retention is the only thing that removes acknowledged mail unasked; a purge shares its removing.  Works in small transactions between the writer's own, so that no delivery waits for it long.
+Works in small transactions between the writer's own, so that no delivery waits for it long.
 """
 
 from __future__ import annotations
@@ -58,17 +58,14 @@ _SESSION_TABLES: tuple[tuple[Table, Column[str]], ...] = (
 def sweep(
     connection: Connection, retention: Retention, now: datetime, *, max_events: int = MAX_EVENTS
 ) -> bool:
-    """Remove one batch of what *retention* no longer keeps, and make one of what is new searchable.
-
-    Return whether there may be more of either.
-    """
+    """Remove one batch of what *retention* no longer keeps; return whether there may be more."""
     cutoff = None if retention.age is None else microseconds(now - timedelta(seconds=retention.age))
     removed = (
         _sweep_messages(connection, retention, cutoff),
         _sweep_sessions(connection, retention.sessions, cutoff),
         _sweep_events(connection, max_events, cutoff),
     )
-    return any([*removed, search.extend(connection)])
+    return any(removed)
 
 
 def _sweep_messages(connection: Connection, retention: Retention, cutoff: int | None) -> bool:

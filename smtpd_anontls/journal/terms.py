@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, or_, select
 
-from smtpd_anontls.domain.filters import folded, indexed
+from smtpd_anontls.domain.filters import folded, host_of, indexed
 from smtpd_anontls.journal.codec import microseconds
 from smtpd_anontls.journal.schema import (
     VALUE_CHARACTERS,
@@ -96,6 +96,22 @@ def about_sessions(wanted: Filter) -> Terms:
         remote = folded(wanted.remote)
         terms.append(or_(_like(sessions.c.remote, remote), _like(sessions.c.remote_host, remote)))
     return terms
+
+
+def from_hosts(wanted: Filter) -> ColumnElement[bool] | None:
+    """Return what an index has of the sessions that *wanted*'s remote takes; None where it has nothing.
+
+    Some more may meet it: what is said of the port is left to the whole term.
+    """
+    start, star, _ = folded(wanted.remote or "").partition("*")
+    if not start:
+        return None
+    host = sessions.c.remote_host
+    beginning = start.removeprefix("[").partition("]")[0]
+    meant: Terms = [host.like(_escaped(beginning) + "%", escape=_ESCAPE)] if star else [host == beginning]
+    if ":" in start:
+        meant.append(host == host_of(start))
+    return or_(*meant)
 
 
 def about_events(wanted: Filter) -> Terms:

@@ -25,6 +25,7 @@ from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.domain.records import SessionRecord
 from smtpd_anontls.journal.backlog import GROUP_ROWS, MAX_ROWS, Delivery, Rows, divide
 from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.feeding import Feeding
 from smtpd_anontls.journal.statements import add_events, add_messages, add_sessions
 from smtpd_anontls.journal.sweep import sweep
 
@@ -73,6 +74,7 @@ class Writer:
         self._overflowing = False
 
         # The thread's own.
+        self._feeding = Feeding(database, time.monotonic)
         self._failing = False
         self._last_message_id = 0
         self._unswept = 0
@@ -136,6 +138,8 @@ class Writer:
                 _call(loop, _release, future)
             if not closing and time.monotonic() >= self._sweep_due:
                 self._sweep()
+            if not closing and time.monotonic() >= self._feeding.due:
+                self._feed()
         try:
             if self._database.loss():
                 self._database.empty_log()
@@ -148,7 +152,7 @@ class Writer:
         """Wait until there is something to do, and take it."""
         with self._wake:
             while not (self._deliveries or self._waiters or self._closing):
-                due = min(self._rows_due, self._sweep_due) if self._rows else self._sweep_due
+                due = min(self._sweep_due, self._feeding.due, *([self._rows_due] if self._rows else []))
                 patience = due - time.monotonic()
                 if patience <= 0:
                     break
@@ -180,6 +184,7 @@ class Writer:
                 continue
             _answer(group.deliveries, ids)
             self._unswept += len(ids)
+            self._feeding.delivered(len(ids))
             if self._failing:
                 self._failing = False
                 self._warn("is written again")
@@ -256,11 +261,25 @@ class Writer:
                     connection, self._retention, self._clock()
                 )
         except Exception as error:  # noqa: BLE001 - mail goes on where retention cannot.
-            why = str(self._database.explain(error)) if isinstance(error, DBAPIError) else repr(error)
-            self._warn(f"retention could not be kept: {why}")
+            self._warn(f"retention could not be kept: {self._why(error)}")
             return
         if more:
             self._sweep_due = 0.0
+
+    def _feed(self) -> None:
+        if self._database.loss():
+            self._feeding.later()
+            return
+        try:
+            self._feeding.feed()
+        except Exception as error:  # noqa: BLE001 - mail goes on, and what is not in the index is found without it.
+            self._feeding.later()
+            self._warn(f"its search index could not be kept up: {self._why(error)}")
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, DBAPIError):
+            error = self._database.explain(error)
+        return str(error) if isinstance(error, JournalError) else repr(error)
 
     def _warn(self, text: str) -> None:
         with suppress(Exception):  # A warning that fails ends neither the thread nor a session.

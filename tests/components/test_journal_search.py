@@ -74,6 +74,10 @@ SESSION_RECORDS = st.builds(
     st.sampled_from([None, Outcome.COMPLETED, Outcome.REFUSED]),
     st.sampled_from(["192.0.2.7:40001", "[2001:db8::1]:25", "192.0.2.8:25"]),
 )
+REMOTES = (
+    "192.0.2.7,192.0.2.8:25,*:25,192.*,192.0.2.7*,192.0.2.7:4*,192.0.2.7:40*1,10.*,2001:db8::1,2001:db8:*,"
+    "[2001:db8::1]:25,[2001:db8::1]:2*,[2001:*,[*,:*,"
+)
 FILTERS = st.fixed_dictionaries(
     {},
     optional={
@@ -86,7 +90,7 @@ FILTERS = st.fixed_dictionaries(
         "subject": TEXTS,
         "header": st.builds("{}: {}".format, st.sampled_from(["X-A", "b", "x*"]), PATTERNS),
         "outcome": st.sampled_from([Outcome.COMPLETED, Outcome.REFUSED]),
-        "remote": st.sampled_from(["192.0.2.7", "*:25", "192.*", "2001:db8::1", "192.0.2.8:25"]),
+        "remote": st.sampled_from(REMOTES.split(",")),
         "event_id": st.sampled_from([12015, 12013]),
         "since": TIMES | st.integers(0, 20),
     },
@@ -169,6 +173,7 @@ def test_every_filter_takes_what_the_plain_comparison_takes(
     with pytest.MonkeyPatch.context() as bounds, in_memory_database() as connection:
         bounds.setattr(finding, "FEW", few)
         bounds.setattr(finding, "FEW_SESSIONS", few)
+        bounds.setattr(finding, "FEW_OF_HOSTS", few)
         bounds.setattr(search, "BATCH_MESSAGES", 1)
         add_messages(connection, taken)
         add_sessions(connection, heads)
@@ -215,8 +220,51 @@ def test_what_is_removed_leaves_the_index(tmp_path: Path) -> None:
     assert (before, after, headers) == ([1, 2], [2], [2])
 
 
-async def test_sweeps_make_messages_searchable(tmp_path: Path) -> None:
-    """What has come is taken in without being asked for, and found before and after."""
+LONG = "v=1; a=rsa-sha256; d=edge.test; h=to:from:subject; b=" + "0123456789" * 30
+VALUES = (LONG, LONG[:256], LONG[:257], LONG[:64], LONG[:65], LONG[:255] + "*", "b=" + LONG, "", "b=")
+PATTERNS_OF_LONG_VALUES = (
+    "*", "v=1*", "*d=edge.test*", "*b=0123*", "*9", "*5", LONG[:300] + "*", LONG[:70] + "*", LONG[:60] + "*9",
+    "*" + LONG[50:310] + "*", "v=1*d=edge.test*b=*", "*nothing*", "b=v=1*nothing", *VALUES,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fed", [0, 4, 9])
+def test_long_values_are_found_by_any_part_of_them(fed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index has their beginnings alone, and the filter takes the same, fed, half fed or unfed."""
+    monkeypatch.setattr(search, "BATCH_MESSAGES", 1)
+    taken = [message(headers=(("DKIM-Signature", value), ("X-A", "b"))) for value in VALUES]
+    with in_memory_database() as connection:
+        add_messages(connection, taken)
+        for _ in range(fed):
+            search.extend(connection)
+        assert search.upto(connection) == fed
+        for pattern in PATTERNS_OF_LONG_VALUES:
+            wanted = Filter(header=f"DKIM-signature: {pattern}")
+            listed = [each["id"] for each in queries.list_messages(connection, wanted, 50, None)]
+
+            assert listed == taken_by(wanted, taken, [], []), pattern
+
+
+def test_the_index_leaves_out_what_a_long_value_does_not_begin_with(tmp_path: Path) -> None:
+    """Of a long value it holds the beginning and a mark, of another one all; and what is removed leaves it."""
+    file = SqliteFile(url_in(tmp_path))
+    file.create()
+    with file.writing() as connection:
+        add_messages(connection, [message(headers=(("X-A", value),)) for value in (LONG, LONG[:256])])
+        search.extend(connection)
+        by_end = found(connection, 'headers : ("901")')
+        by_beginning = found(connection, 'headers : ("rsa")')
+        asked = search.expression(Filter(header="X-A: v=2*")) or ""
+        by_another_beginning = found(connection, asked)
+        forget_messages(connection, {1: 1})
+        afterwards = found(connection, 'headers : ("rsa")')
+    file.close()
+
+    assert (by_end, by_beginning, by_another_beginning, afterwards) == ([2], [1, 2], [], [2])
+
+
+async def test_messages_become_searchable(tmp_path: Path) -> None:
+    """What has come is taken in without being asked for once no more comes, and found before and after."""
     async with opened(tmp_path) as journal:
         await asyncio.gather(*(journal.deliver(message(number), None) for number in range(1500)))
         for number in (777, 1499):
@@ -225,7 +273,7 @@ async def test_sweeps_make_messages_searchable(tmp_path: Path) -> None:
 
         async def are_in_the_index() -> bool:
             with SqliteFile(url_in(tmp_path)).reading() as connection:
-                return search.upto(connection) >= 1000
+                return search.upto(connection) == 1500
 
         await eventually(are_in_the_index)
         (shown,) = await journal.messages(Filter(subject="sage 777"))
@@ -236,6 +284,7 @@ def test_a_batch_is_bounded_by_its_characters(tmp_path: Path, monkeypatch: pytes
     """Large headers come into the index by fewer messages at a time, and one that is larger alone."""
     monkeypatch.setattr(search, "BATCH_CHARACTERS", 1000)
     sizes = (400, 400, 400, 5, 500, 500)
+    monkeypatch.setattr(search, "LONGEST", 1000)
     file = SqliteFile(url_in(tmp_path))
     file.create(last_message_id=5000)
     progress = []
