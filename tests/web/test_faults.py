@@ -10,20 +10,11 @@ from smtpd_anontls.settings.fault_shape import FaultShape
 from smtpd_anontls.web.api.faults import CountedFaults, Fault
 from smtpd_anontls.web.api.records import WholeSession
 from tests.lab import all_ended, greeted
+from tests.web.fault_list import BUSY, EVERYTHING
 from tests.web.visiting import visiting
 
 if TYPE_CHECKING:
     from tests.lab import Lab
-
-BUSY = {"at": "mail", "kind": "reply", "code": 451, "text": "Try again later", "count": 1}
-# Every key that any kind takes.
-EVERYTHING: list[dict[str, Any]] = [
-    {**BUSY, "enhanced": "4.7.0", "seconds": 0.5, "probability": 0.5, "every": 2, "sender": "*"},
-    {"at": "rcpt", "kind": "throttle", "octets_per_second": 10, "recipient": "*", "server": "MX1"},
-    {"at": "handshake", "kind": "alert", "alert": 0, "verb": "STARTTLS", "remote_ip_ranges": ["::1"]},
-    {"at": "handshake", "kind": "certificate", "thumbprint": "AB" * 20, "connector": "Default Frontend MX1"},
-    {"at": "handshake", "kind": "version", "version": "TLSv1.2"},
-]
 
 
 async def test_faults_are_put_met_shown_and_deleted(lab: Lab) -> None:

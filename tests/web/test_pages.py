@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab import ABSENT_THUMBPRINT, CONNECTOR, greeted
+from smtpd_anontls import __version__
+from smtpd_anontls.settings.fault_shape import FaultShape
+from tests.lab import ABSENT_THUMBPRINT, CONNECTOR, FQDN, greeted
+from tests.web.fault_list import EVERYTHING
 from tests.web.markup import Markup
 from tests.web.scene import CLIENT_CONNECTOR, scene, send
 from tests.web.visiting import deliver, visiting
@@ -33,6 +36,7 @@ async def page(visit: Visit, path: str, *, status: int = 200) -> Markup:
     assert len(list(found.all("main"))) == 1
     assert len(list(found.all("h1"))) == 1
     assert len(list(found.all("title"))) == 1
+    assert f"smtpd-anontls {__version__}." in found.text
     # The policy forbids both, so they would not work.
     assert not any("style" in each.attributes for each in found.elements)
     assert not any(name.startswith("on") for each in found.elements for name in each.attributes)
@@ -303,11 +307,27 @@ async def test_certificates_are_shown_as_of_a_day(lab: Lab) -> None:
     assert f"Internal transport certificate: {thumbprint}" in now.text
     assert "days left" in now.text
     assert "not yet valid" in now.text
+    assert re.findall(r"expires soon, \d days left", now.text) != []
+    assert re.findall(r"expired \d+ days ago", now.text) != []
     assert "12015" not in re.sub(r"If not: [^.]*\.", "", now.text)
     assert "As if it were 2040-01-01" in later.text
     assert "days left" not in later.text
     assert "Hence: Advertised all the same; event 12015." in later.text
     assert any(each.attributes.get("role") == "alert" for each in wrong.elements)
+
+
+async def test_certificates_say_what_each_connector_would_select(lab: Lab) -> None:
+    """A line for each connector, with the certificate of each verb on that day, or the step that ended it."""
+    async with scene(lab) as about:
+        now = await page(about.visit, "certificates")
+        later = await page(about.visit, "certificates?at=2040-01-01")
+        thumbprint = lab.certificate("internal").thumbprint
+
+    for found, validity in ((now, r"valid, \d+ days left"), (later, r"expired [\d,]+ days ago")):
+        _, _, table = found.text.rpartition("What would be selected")
+        table, _, _ = table.partition("The selections, step by step")
+        assert re.search(rf"{CONNECTOR} {validity} MX1, {FQDN} {thumbprint} Why {validity}", table), table
+        assert f"{CLIENT_CONNECTOR} not advertised: auth mechanism Why" in table
 
 
 @pytest.mark.parametrize(
@@ -399,6 +419,61 @@ async def test_faults_are_added_and_removed(lab: Lab) -> None:
     assert "<b>later</b>" in shown.text
     assert "Faults that were wanted, and happened" in suffered.text
     assert "No fault is wanted" in empty.text
+
+
+async def test_one_fault_of_several_is_removed(lab: Lab) -> None:
+    """The button of a line removes that one, and none of a list that has changed since it was shown."""
+    wanted = [{"at": "mail", "kind": "reply", "code": code} for code in (451, 452, 450)]
+    async with visiting(lab) as visit:
+        host = {"Origin": str(visit.page.url).rstrip("/")}
+        visit.receiver.put_faults(wanted)
+        shown = await page(visit, "faults")
+        (version,) = {
+            str(each.attributes["value"])
+            for each in shown.all("input")
+            if each.attributes.get("name") == "version"
+        }
+        given = {"version": version, "position": "1"}
+        removed = await visit.client.post("/faults/remove", data=given, headers=host)
+        again = await visit.client.post("/faults/remove", data=given, headers=host)
+        kept = await visit.get("faults")
+
+    assert removed.status_code == 303
+    assert again.status_code == 422
+    assert "the list has changed" in Markup.of(again.text).text
+    assert [each["fault"]["code"] for each in kept["items"]] == [451, 450]
+
+
+@pytest.mark.parametrize("fault", EVERYTHING, ids=lambda fault: fault["at"])
+async def test_the_form_can_say_all_that_the_api_can(lab: Lab, fault: dict[str, Any]) -> None:
+    """Every key has its field, and what is typed into them is the fault that JSON would have been."""
+    async with visiting(lab) as visit:
+        form = await page(visit, "faults")
+        fields = {each.attributes.get("name") for kind in ("input", "select") for each in form.all(kind)}
+        typed = {
+            key: ", ".join(value) if isinstance(value, list) else str(value) for key, value in fault.items()
+        }
+        host = {"Origin": str(visit.page.url).rstrip("/")}
+        added = await visit.client.post("/faults", data=typed, headers=host)
+        shown = await visit.get("faults")
+
+    assert fields == set(FaultShape.model_fields)
+    assert added.status_code == 303
+    assert [each["fault"] for each in shown["items"]] == [fault]
+
+
+async def test_a_mistake_in_a_fault_names_its_field(lab: Lab) -> None:
+    """By the label that the form has, not by a place in a list; what was typed stays in the form."""
+    async with visiting(lab) as visit:
+        host = {"Origin": str(visit.page.url).rstrip("/")}
+        wrong = {"at": "mail", "kind": "throttle", "remote_ip_ranges": "192.0.2.1, nonsense", "sender": "<>"}
+        answer = await visit.client.post("/faults", data=wrong, headers=host)
+
+    told = Markup.of(answer.text)
+    assert answer.status_code == 422
+    assert "Peers: 'nonsense'" in told.text
+    assert "faults[0]" not in told.text
+    assert "<>" in {each.attributes.get("value") for each in told.all("input")}
 
 
 async def test_what_is_not_there_is_told(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.instants import rfc3339_seconds
@@ -10,11 +11,12 @@ from smtpd_anontls.selection.outcome import certificate_json
 from smtpd_anontls.web.pages.session_view import Badge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from smtpd_anontls.directory.server_object import ServerObject
     from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
+    from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.records import Json
     from smtpd_anontls.web.pages.flow import Chart
     from smtpd_anontls.web.pages.timeline import Bar, TimeLine
@@ -47,7 +49,12 @@ class CertificateView:
 
     @classmethod
     def of(
-        cls, held: StoreCertificate, named: ServerObject, charts: Sequence[Chart], line: TimeLine
+        cls,
+        held: StoreCertificate,
+        named: ServerObject,
+        charts: Sequence[Chart],
+        line: TimeLine,
+        warned: timedelta,
     ) -> CertificateView:
         """Return the view of *held*, which *charts* may have chosen."""
         certificate = held.certificate
@@ -63,9 +70,28 @@ class CertificateView:
                 for chart in charts
                 if chart.certificate is not None and chart.certificate["thumbprint"] == certificate.thumbprint
             ),
-            _validity(certificate, line.moment),
+            _validity(certificate, line.moment, warned),
             line.bar(certificate.not_before, certificate.not_after),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The certificate that a verb of a connector would select; None where it is not advertised."""
+
+    verb: str
+    title: str | None
+    thumbprint: str
+    validity: Badge
+    anchor: str  # Of its flow chart.
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """What a connector would select, by verb."""
+
+    connector: str
+    chosen: tuple[Chosen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +103,50 @@ class StoreView:
     named: ServerObject
     is_held: bool  # Whether the store holds what the directory names.
     certificates: tuple[CertificateView, ...]
-    charts: tuple[Chart, ...]
+    charts: tuple[tuple[Chart, str], ...]  # Each with its id in the page.
+    choosing: tuple[Choosing, ...]
 
 
 def store_view(
-    server: str,
-    fqdn: str,
+    server: Server,
+    number: int,
     *,
     named: ServerObject,
     held: Sequence[StoreCertificate],
     charts: Sequence[Chart],
     line: TimeLine,
 ) -> StoreView:
-    """Return the view of a store, with what would be selected from it."""
-    views = tuple(CertificateView.of(each, named, charts, line) for each in held)
-    return StoreView(server, fqdn, named, any(each.is_internal for each in views), views, tuple(charts))
+    """Return the view of a store, the *number*-th of the page, with what would be selected from it."""
+    warned = timedelta(days=server.expiry_warning_days)
+    views = tuple(CertificateView.of(each, named, charts, line, warned) for each in held)
+    drawn = tuple((chart, f"chart-{number}-{place}") for place, chart in enumerate(charts, 1))
+    return StoreView(
+        server.name,
+        server.fqdn,
+        named,
+        any(each.is_internal for each in views),
+        views,
+        drawn,
+        _choosing(drawn, {each.found["thumbprint"]: each for each in views}),
+    )
+
+
+def _choosing(
+    drawn: Sequence[tuple[Chart, str]], views: Mapping[str, CertificateView]
+) -> tuple[Choosing, ...]:
+    found: dict[str, list[Chosen]] = {}
+    for chart, anchor in drawn:
+        thumbprint = "" if chart.certificate is None else chart.certificate["thumbprint"]
+        view = views.get(thumbprint)
+        chosen = Chosen(
+            chart.verb,
+            None if chart.certificate is None else view.title if view else chart.certificate["subject"],
+            thumbprint,
+            view.validity if view else Badge("calm", f"not advertised: {chart.ended_at}"),
+            anchor,
+        )
+        found.setdefault(chart.connector, []).append(chosen)
+    return tuple(Choosing(connector, tuple(each)) for connector, each in found.items())
 
 
 def _services(held: StoreCertificate) -> str:
@@ -100,13 +155,21 @@ def _services(held: StoreCertificate) -> str:
     return ", ".join(sorted(held.services)) or "None"
 
 
-def _validity(certificate: Certificate, moment: datetime) -> Badge:
+def _validity(certificate: Certificate, moment: datetime, warned: timedelta) -> Badge:
     if certificate.is_expired(moment):
-        return Badge("bad", "expired")
+        return Badge("bad", f"expired {_days(moment - certificate.not_after)} ago")
     if certificate.is_not_yet_valid(moment):
         return Badge("warning", "not yet valid")
-    days = (certificate.not_after - moment).days
-    return Badge("good", f"valid, {days:,} day{'' if days == 1 else 's'} left")
+    left = certificate.not_after - moment
+    if left <= warned:
+        return Badge("warning", f"expires soon, {_days(left)} left")
+    return Badge("good", f"valid, {_days(left)} left")
+
+
+def _days(length: timedelta) -> str:
+    if not length.days:
+        return "less than a day"
+    return f"{length.days:,} day{'' if length.days == 1 else 's'}"
 
 
 def date_of(instant: datetime) -> str:

@@ -56,8 +56,8 @@ class CertificatePages:
         line = TimeLine.around(moment, now, stretches)
         stores = [
             store_view(
-                server.name,
-                server.fqdn,
+                server,
+                number + 1,
                 named=named[number],
                 held=held[number],
                 charts=charts[number],

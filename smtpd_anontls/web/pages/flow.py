@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.records import TlsVerb
+from smtpd_anontls.web.pages.rendering import words
 
 if TYPE_CHECKING:
     from smtpd_anontls.domain.records import Json
@@ -60,7 +61,7 @@ class Box:
     @property
     def name(self) -> str:
         """The step as a person reads it."""
-        return self.step.replace("_", " ")
+        return words(self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from smtpd_anontls.domain.events import CATALOGUE
 from smtpd_anontls.domain.filters import EVERYTHING, Filter
 from smtpd_anontls.domain.records import Outcome
+from smtpd_anontls.web.pages.rendering import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -146,7 +147,7 @@ def outcomes() -> Field:
     return Field(
         "outcome",
         "Outcome",
-        choices=tuple(Choice(each.value, each.value.replace("_", " ")) for each in Outcome),
+        choices=tuple(Choice(each.value, words(each.value)) for each in Outcome),
     )
 
 

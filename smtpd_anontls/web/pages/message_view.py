@@ -147,7 +147,7 @@ def _header(name: str, value: str) -> Header:
 
 
 def _row(part: Part, mail: Mail) -> PartRow:
-    role = ""
+    role = "not shown"
     if part is mail.text:
         role = "shown as text"
     elif part is mail.html:

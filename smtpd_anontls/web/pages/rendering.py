@@ -47,7 +47,7 @@ class Renderer:
             finalize=shown,
         )
         self._environment.globals.update(static=static.url, version=__version__)
-        self._environment.filters.update(verbatim=verbatim, clock=clock, octets=octets)
+        self._environment.filters.update(verbatim=verbatim, clock=clock, octets=octets, words=words)
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a page."""
@@ -75,6 +75,11 @@ def verbatim(text: str) -> Markup:
 def clock(instant: str | None) -> str:
     """Return an instant of a record to the second, in UTC, as lists show it."""
     return "" if instant is None else instant[:_SECONDS].replace("T", " ")
+
+
+def words(name: str) -> str:
+    """Return a name of the records as a person reads it."""
+    return name.replace("_", " ").replace(" tls ", " TLS ")
 
 
 def octets(size: int) -> str:

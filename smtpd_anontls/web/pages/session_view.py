@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from smtpd_anontls.domain.instants import parse_instant
 from smtpd_anontls.domain.records import Outcome
 from smtpd_anontls.web.pages.flow import Chart, Offer
+from smtpd_anontls.web.pages.rendering import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ class Badge:
             if outcome in _WARNING
             else "bad"
         )
-        return cls(tone, outcome.replace("_", " "))
+        return cls(tone, words(outcome))
 
 
 @dataclass(frozen=True, slots=True)

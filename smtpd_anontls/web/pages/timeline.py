@@ -82,7 +82,8 @@ class TimeLine:
             place = self.place(instant)
             # At the very ends there is no room for the text.
             if instant > self.first and 3 <= place <= 94:  # noqa: PLR2004 - percent
-                ticks.append(Tick(place, f"{instant.year:04}-{instant.month:02}"))
+                year = f"{instant.year:04}"
+                ticks.append(Tick(place, year if step % 12 == 0 else f"{year}-{instant.month:02}"))
             at += step
         return tuple(ticks)
 

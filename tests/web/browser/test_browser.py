@@ -196,7 +196,7 @@ async def test_pages_do_without_javascript(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("tls", [None, {"certificate": "by_name"}], ids=["HTTP", "HTTPS"])
-async def test_a_fault_is_added_in_the_browser(lab: Lab, tls: dict[str, str] | None) -> None:
+async def test_faults_are_added_and_removed_in_the_browser(lab: Lab, tls: dict[str, str] | None) -> None:
     """The form's own origin opens the door to what changes something."""
     async with (
         visiting(lab, web={"tls": tls}) as visit,
@@ -209,7 +209,13 @@ async def test_a_fault_is_added_in_the_browser(lab: Lab, tls: dict[str, str] | N
         await page.get_by_label("Kind").select_option("reply")
         await page.get_by_label("Reply code").fill("451")
         await page.get_by_role("button", name="Add").click()
-        await expect(page.get_by_role("cell", name="reply 451")).to_be_visible()
+        await expect(page.get_by_role("cell", name="reply 451", exact=True)).to_be_visible()
+        await page.get_by_label("At", exact=True).select_option("end of data")
+        await page.get_by_label("Kind").select_option("drop")
+        await page.get_by_role("button", name="Add").click()
+        await page.get_by_role("button", name="Remove fault 1: reply 451").click()
+        await expect(page.get_by_role("button", name="Remove fault")).to_have_count(1)
+        await expect(page.get_by_role("row", name="end of data")).to_be_visible()
         await page.get_by_role("button", name="Remove all").click()
         await expect(page.get_by_role("heading", name="No fault is wanted")).to_be_visible()
         assert watched.complaints == []
