@@ -91,6 +91,8 @@ def test_the_scripts_make_the_tables_of_today() -> None:
         METADATA.create_all(made)
 
         assert structure_of(migrated) == structure_of(made)
+    scripts.dispose()
+    new.dispose()
 
 
 async def test_an_older_journal_is_migrated(tmp_path: Path) -> None:
