@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from smtpd_anontls.journal import prepared
 from smtpd_anontls.journal.errors import JournalError, MissingJournalError
 from smtpd_anontls.journal.schema import state
 from smtpd_anontls.journal.tables import check_version, make_tables
@@ -237,7 +238,7 @@ class SqliteFile:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            prepared.begin(connection, begin)
 
         return engine
 

@@ -1,4 +1,4 @@
-"""The statements that add rows, compiled once; many rows go to the driver in one call."""
+"""Adding rows: many of a table go to the driver in one call."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from smtpd_anontls.journal.codec import (
     session_row,
     transcript_row,
 )
+from smtpd_anontls.journal.prepared import Prepared
 from smtpd_anontls.journal.schema import (
     events,
     message_bodies,
@@ -33,49 +34,30 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
-    from smtpd_anontls.journal.codec import Row
 
 
-class _Adding:
-    """Adds whole rows to a table.
-
-    SQLAlchemy makes the statement; the rows then go past it, which halves the cost of a message.
-    """
-
-    def __init__(self, table: Table) -> None:
-        self._statement = insert(table)
-        self._columns = tuple(table.c.keys())
-        self._texts: dict[str, str] = {}  # By the name of the driver.
-
-    def __call__(self, connection: Connection, rows: list[Row]) -> None:
-        if not rows:
-            return
-        dialect = connection.dialect
-        text = self._texts.get(dialect.driver)
-        if text is None:
-            text = str(self._statement.compile(dialect=dialect, column_keys=self._columns))
-            self._texts[dialect.driver] = text
-        connection.exec_driver_sql(text, rows)
+def _adding(table: Table) -> Prepared:
+    return Prepared(insert(table), tuple(table.c.keys()))
 
 
-_add_messages = _Adding(messages)
-_add_bodies = _Adding(message_bodies)
-_add_recipients = _Adding(message_recipients)
-_add_headers = _Adding(message_headers)
-_add_sessions = _Adding(sessions)
-_add_transcripts = _Adding(session_transcripts)
-_add_events = _Adding(events)
+_add_messages = _adding(messages)
+_add_bodies = _adding(message_bodies)
+_add_recipients = _adding(message_recipients)
+_add_headers = _adding(message_headers)
+_add_sessions = _adding(sessions)
+_add_transcripts = _adding(session_transcripts)
+_add_events = _adding(events)
 
-_TAKE_IDS = (
+_take_ids = Prepared(
     update(state)
     .values(
         last_message_id=state.c.last_message_id + bindparam("added"),
-        message_count=state.c.message_count + bindparam("added"),
+        message_count=state.c.message_count + bindparam("more"),
         message_octets=state.c.message_octets + bindparam("octets"),
     )
     .returning(state.c.last_message_id)
 )
-_TAKE_CHANGES = (
+_take_changes = Prepared(
     update(state)
     .values(
         last_session_change=state.c.last_session_change + bindparam("added"),
@@ -85,24 +67,29 @@ _TAKE_CHANGES = (
 )
 _EVENTS = select(events).where(events.c.id.in_(bindparam("ids", expanding=True)))
 _COUNT_EVENTS = update(state).values(event_count=state.c.event_count + bindparam("added"))
-_FORGET_SESSIONS = delete(sessions).where(sessions.c.id == bindparam("key"))
-_FORGET_TRANSCRIPTS = delete(session_transcripts).where(session_transcripts.c.session_id == bindparam("key"))
+_forget_sessions = Prepared(delete(sessions).where(sessions.c.id == bindparam("key")))
+_forget_transcripts = Prepared(
+    delete(session_transcripts).where(session_transcripts.c.session_id == bindparam("key"))
+)
 
 
 def add_messages(connection: Connection, records: Sequence[MessageRecord]) -> range:
     """Add messages and return their ids, in their order."""
     if not records:
         return range(0)
-    numbers = {"added": len(records), "octets": sum(len(record.raw) for record in records)}
-    last = connection.execute(_TAKE_IDS, numbers).scalar_one()
-    ids = range(last - len(records) + 1, last + 1)
+    count = len(records)
+    numbers = {"added": count, "more": count, "octets": sum(len(record.raw) for record in records)}
+    (last,) = _take_ids.once(connection, numbers)
+    ids = range(last - count + 1, last + 1)
     numbered = list(zip(ids, records, strict=True))
-    _add_messages(connection, [message_row(number, record) for number, record in numbered])
-    _add_bodies(connection, [(number, record.raw) for number, record in numbered])
-    _add_recipients(
+    _add_messages.for_each(connection, [message_row(number, record) for number, record in numbered])
+    _add_bodies.for_each(connection, [(number, record.raw) for number, record in numbered])
+    _add_recipients.for_each(
         connection, [row for number, record in numbered for row in recipient_rows(number, record)]
     )
-    _add_headers(connection, [row for number, record in numbered for row in header_rows(number, record)])
+    _add_headers.for_each(
+        connection, [row for number, record in numbered for row in header_rows(number, record)]
+    )
     return ids
 
 
@@ -110,16 +97,16 @@ def add_sessions(connection: Connection, records: Sequence[SessionRecord]) -> No
     """Add sessions, each once, in place of what there is of them."""
     if not records:
         return
-    keys = [{"key": indexed(record.id)} for record in records]
-    replaced = connection.execute(_FORGET_SESSIONS, keys).rowcount
-    connection.execute(_FORGET_TRANSCRIPTS, keys)
-    numbers = {"added": len(records), "new": len(records) - replaced}
-    last = connection.execute(_TAKE_CHANGES, numbers).scalar_one()
+    keys = [(indexed(record.id),) for record in records]
+    replaced = _forget_sessions.for_each(connection, keys)
+    if replaced:
+        _forget_transcripts.for_each(connection, keys)
+    (last,) = _take_changes.once(connection, {"added": len(records), "new": len(records) - replaced})
     changes = range(last - len(records) + 1, last + 1)
-    _add_sessions(
+    _add_sessions.for_each(
         connection, [session_row(change, record) for change, record in zip(changes, records, strict=True)]
     )
-    _add_transcripts(connection, [transcript_row(record) for record in records])
+    _add_transcripts.for_each(connection, [transcript_row(record) for record in records])
 
 
 def add_events(connection: Connection, records: Sequence[EventRecord]) -> None:
@@ -142,4 +129,4 @@ def add_events(connection: Connection, records: Sequence[EventRecord]) -> None:
         newest = max(newest + 1, record.id)
         rows.append(row if newest == record.id else event_row(replace(record, id=newest)))
     connection.execute(_COUNT_EVENTS, {"added": len(rows)})
-    _add_events(connection, rows)
+    _add_events.for_each(connection, rows)
