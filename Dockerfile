@@ -10,7 +10,8 @@ COPY config/receive.yaml config/gallery.yaml config/
 COPY smtpd_anontls smtpd_anontls
 # The environment gets no pip: what runs in the end cannot install anything.
 RUN python -m venv --without-pip /opt/smtpd-anontls
-RUN python -m pip --python /opt/smtpd-anontls install --no-cache-dir --disable-pip-version-check .
+# With the driver of PostgreSQL, for several receivers on one journal.
+RUN python -m pip --python /opt/smtpd-anontls install --no-cache-dir --disable-pip-version-check '.[postgres]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/smtpd-anontls /opt/smtpd-anontls

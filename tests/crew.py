@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING, TypeVar
 
-from tests.peer import PATIENCE, Peer
+from tests.peer import Peer
 from tests.serving import STARTING, Served, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-Json = dict[str, Any]
+    from tests.serving import Json
+
 T = TypeVar("T")
 # So many connections that all of them go to one of two workers once in half a million runs.
 MANY = 20
@@ -47,18 +46,11 @@ class Crew:
 
     async def ask(self, path: str, *, method: str = "GET", body: object = None) -> Json:
         """Ask the API."""
-        content = None if body is None else json.dumps(body).encode()
-        headers = {"content-type": "application/json"}
-        request = Request(  # noqa: S310 - http, to ourselves
-            f"{self.served.page}api/v1/{path}", content, headers, method=method
-        )
-        return await asyncio.to_thread(_answer, request)
+        return await self.served.ask(path, method=method, body=body)
 
     async def metrics(self) -> dict[str, float]:
         """Return every sample, by its name and labels."""
-        octets = await asyncio.to_thread(_octets, f"{self.served.page}metrics")
-        lines = (line.rpartition(" ") for line in octets.decode().splitlines() if line[0] != "#")
-        return {name: float(value) for name, _, value in lines}
+        return await self.served.metrics()
 
     async def lose_one(self) -> None:
         """Kill a worker, and wait until another serves in its place."""
@@ -145,15 +137,3 @@ async def first_lines(address: tuple[str, int], number: int = MANY) -> list[str]
             await peer.send(b"QUIT\r\n")
             await peer.rest()
     return lines
-
-
-def _answer(request: Request) -> Json:
-    with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - http, to ourselves
-        found: Json = json.loads(answer.read())
-    return found
-
-
-def _octets(url: str) -> bytes:
-    with urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - http, to ourselves
-        octets: bytes = answer.read()
-    return octets

@@ -44,8 +44,13 @@ class Peer:
         self.saw_close_notify = False
 
     @classmethod
-    async def connect(cls, address: tuple[str, int], *, receive_buffer: int | None = None) -> Peer:
-        """Connect; *receive_buffer* limits what the kernel takes for a peer that does not read."""
+    async def connect(
+        cls, address: tuple[str, int], *, receive_buffer: int | None = None, source: str | None = None
+    ) -> Peer:
+        """Connect, from the address *source* where it is given.
+
+        *receive_buffer* limits what the kernel takes for a peer that does not read.
+        """
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         connection = socket.socket(family, socket.SOCK_STREAM)
         connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -53,6 +58,8 @@ class Peer:
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
+            if source is not None:
+                connection.bind((source, 0))
             async with asyncio.timeout(PATIENCE):
                 await asyncio.get_running_loop().sock_connect(connection, address)
         except BaseException:

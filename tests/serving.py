@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 from tests.peer import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+Json = dict[str, Any]
 
 # Seconds for a start, of several processes on a machine that has other things to do.
 STARTING = 120.0
@@ -49,6 +53,20 @@ class Served:
         match = found()
         assert match is not None
         return match
+
+    async def ask(self, path: str, *, method: str = "GET", body: object = None) -> Json:
+        """Ask the API."""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = Request(f"{self.page}api/v1/{path}", content, headers, method=method)  # noqa: S310 - http, to ourselves
+        found: Json = json.loads(await asyncio.to_thread(_octets, request))
+        return found
+
+    async def metrics(self) -> dict[str, float]:
+        """Return every sample, by its name and labels."""
+        octets = await asyncio.to_thread(_octets, f"{self.page}metrics")
+        lines = (line.rpartition(" ") for line in octets.decode().splitlines() if line[0] != "#")
+        return {name: float(value) for name, _, value in lines}
 
     async def listen(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
         """Collect the lines of a stream up to its end."""
@@ -96,3 +114,9 @@ async def served(
             process.send_signal(signal.SIGTERM)
         await process.wait()
         await asyncio.gather(*listening)
+
+
+def _octets(asked: str | Request) -> bytes:
+    with urlopen(asked, timeout=PATIENCE) as answer:  # noqa: S310 - http, to ourselves
+        octets: bytes = answer.read()
+    return octets

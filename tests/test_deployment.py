@@ -232,6 +232,37 @@ def test_compose_file_checks_health_as_the_image_does() -> None:
     assert {name.replace("_", "-"): value for name, value in wanted.items() if name != "test"} == options
 
 
+def test_the_profile_scale_fits_its_files() -> None:
+    """HAProxy gets what its file asks for, each receiver has the address it is sent to, and they trust HAProxy's."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    given = services["haproxy"]["environment"]
+    text = (DEPLOY / "scale" / "haproxy.cfg").read_text()
+    asked = set(re.findall(r"\$\{(\w+)\}", text))
+    loaded = load_config(
+        DEPLOY / "scale" / "receive.yaml",
+        environ=services["receiver-1"]["environment"],
+        machine_fqdn="scale.test",
+    )
+    connector = loaded.settings.servers[0].server.connectors[0]
+    page = loaded.settings.web.bind
+    assert page is not None
+
+    assert asked == set(given)
+    for number in (1, 2, 3):
+        address = address_of(services[f"receiver-{number}"])
+        assert given[f"RECEIVER_{number}_SMTP"] == f"{address}:{connector.bindings[0].port}"
+        assert given[f"RECEIVER_{number}_PAGE"] == f"{address}:{page.port}"
+        assert services[f"receiver-{number}"]["profiles"] == ["scale"]
+    assert [str(each) for each in connector.trusted_proxies] == [address_of(services["haproxy"])]
+    assert loaded.findings == ()
+
+
+def address_of(service: dict[str, Any]) -> str:
+    """Return the address that a service has in the network of the profile."""
+    address: str = service["networks"]["scale"]["ipv4_address"]
+    return address
+
+
 # -- systemd
 
 

@@ -11,7 +11,7 @@ from smtpd_anontls.domain.database_url import SCHEME
 from smtpd_anontls.domain.filters import EVERYTHING
 from smtpd_anontls.journal.commits import Commits
 from smtpd_anontls.journal.database import PATIENCE, database_at
-from smtpd_anontls.journal.errors import JournalError
+from smtpd_anontls.journal.errors import JournalError, MissingJournalError
 from smtpd_anontls.journal.memory import MemoryJournal
 from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.journal.reader import JournalReader
@@ -115,9 +115,13 @@ class JournalLike(Protocol):
         """
         ...
 
+    async def ailment(self) -> str | None:
+        """Return why no mail is accepted, as far as one can tell without any; None where it is."""
+        ...
+
     @property
     def is_failing(self) -> bool:
-        """Whether it cannot be written, so that no mail is accepted."""
+        """Whether the last try to write it failed, so that no mail was accepted."""
         ...
 
 
@@ -145,7 +149,8 @@ class Journal:
         self._writer = Writer(self._database, retention, clock=clock, on_warning=on_warning)
         self._commits = Commits(self._reader)
         # A server is there to be shared.
-        self._shared = shared or url.startswith(SCHEME)
+        self._on_server = url.startswith(SCHEME)
+        self._shared = shared or self._on_server
         self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
@@ -235,9 +240,24 @@ class Journal:
         """Let *listener* be called, in the loop, when another process has committed something; see Commits."""
         self._commits.listen(listener)
 
+    async def ailment(self) -> str | None:
+        """Return why no mail is accepted, as far as one can tell without any; None where it is."""
+        # What waits to be written tells whether it can be; where nothing does, a server may have gone unnoticed.
+        await self.flush()
+        if self.is_failing:
+            return "the journal cannot be written, so mail is not accepted"
+        try:
+            await self.position()
+        except MissingJournalError:
+            # In place of a file the next message makes another; in a database a start alone makes tables.
+            return "the journal's tables are gone, so mail is not accepted" if self._on_server else None
+        except JournalError:
+            return "the journal cannot be read, so mail is not accepted"
+        return None
+
     @property
     def is_failing(self) -> bool:
-        """Whether it cannot be written, so that no mail is accepted."""
+        """Whether the last try to write it failed, so that no mail was accepted."""
         return self._writer.is_failing
 
     async def _read(self, query: Callable[[], T]) -> T:

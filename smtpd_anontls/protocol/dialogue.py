@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,7 @@ class Dialogue:
 
     def greeted(self) -> Dialogue:
         """After EHLO or HELO, or at the end of a transaction (RFC 5321 section 4.1.4)."""
-        return _dialogue(Phase.GREETED, self.secured_by)
+        return Dialogue(Phase.GREETED, self.secured_by)
 
     def reset(self) -> Dialogue:
         """After RSET: the transaction is gone, the hello stays."""
@@ -48,23 +47,19 @@ class Dialogue:
 
     def sender_given(self) -> Dialogue:
         """After MAIL."""
-        return _dialogue(Phase.MAIL, self.secured_by)
+        return Dialogue(Phase.MAIL, self.secured_by)
 
     def recipient_given(self) -> Dialogue:
         """After a RCPT that was accepted."""
-        return _dialogue(Phase.RECIPIENTS, self.secured_by)
+        return Dialogue(Phase.RECIPIENTS, self.secured_by)
 
     def chunk_given(self) -> Dialogue:
         """After a BDAT that was accepted and was not the last."""
-        return _dialogue(Phase.CHUNKS, self.secured_by)
+        return Dialogue(Phase.CHUNKS, self.secured_by)
 
     def secured(self, verb: TlsVerb) -> Dialogue:
         """After a handshake: RFC 3207 section 4.2 forgets what was said in clear, EHLO included."""
-        return _dialogue(Phase.CONNECTED, verb)
-
-
-# There are fifteen of them, and a message takes four steps.
-_dialogue = cache(Dialogue)
+        return Dialogue(Phase.CONNECTED, verb)
 
 
 TRANSACTION = (Phase.MAIL, Phase.RECIPIENTS, Phase.CHUNKS)

@@ -56,10 +56,8 @@ async def reasons_against(house: Receiver) -> list[str]:
     reasons = []
     if not house.bound:
         reasons.append("no connector listens")
-    # What waits to be written tells whether it can be.
-    await house.journal.flush()
-    if house.journal.is_failing:
-        reasons.append("the journal cannot be written, so mail is not accepted")
+    if (ailment := await house.journal.ailment()) is not None:
+        reasons.append(ailment)
     reasons += house.ailments()
     asking = [each.server.name for each in house.settings.servers if _asks(house, each.server.name)]
     if asking and not await _is_usable(house, asking[0]):

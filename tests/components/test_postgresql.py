@@ -139,6 +139,26 @@ async def test_a_server_that_goes_away(own_postgres: Postgres, mode: str) -> Non
     assert not [text for text in warnings if "not-a-real" in text]
 
 
+async def test_what_keeps_mail_from_being_taken(own_postgres: Postgres) -> None:
+    """/readyz asks the journal, which knows before any mail has come."""
+    url = own_postgres.create()
+    warnings: list[str] = []
+    async with opened(url, warnings=warnings) as journal:
+        healthy = await journal.ailment()
+        with own_postgres.stopped():
+            away = await journal.ailment()
+        back = await journal.ailment()
+        own_postgres.sql("DROP TABLE journal_state", database=url.rpartition("/")[2])
+        dropped = await journal.ailment()
+        with pytest.raises(JournalError):
+            await journal.deliver(message(1), None)
+        refused = await journal.ailment()
+
+    assert (healthy, away, back) == (None, "the journal cannot be read, so mail is not accepted", None)
+    assert dropped == "the journal's tables are gone, so mail is not accepted"
+    assert refused == "the journal cannot be written, so mail is not accepted"
+
+
 async def test_a_server_that_was_started_anew_while_nobody_wrote(own_postgres: Postgres) -> None:
     """The next message is taken: no sender is told of a connection that was found closed."""
     async with opened(own_postgres.create()) as journal:

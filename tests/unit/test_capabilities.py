@@ -65,7 +65,7 @@ def lines(
         secured_by=secured_by,
         mechanisms=mechanisms,
     )
-    return list(reply.lines())
+    return reply.lines()
 
 
 @pytest.mark.parametrize("secured_by", [None, *TlsVerb])
