@@ -146,7 +146,7 @@ class Surroundings:
             kept = self.recollections.recall(place, origin, moment.now)
             if kept is not None:
                 took = (time.perf_counter() - began) * 1000 / len(kept)
-                return tuple((replace(selection, duration_ms=took), context) for selection, context in kept)
+                return tuple([(selection.lasting(took), context) for selection, context in kept])
         decided = tuple([await self.decide(connector, server, verb, moment) for verb in TlsVerb])
         if origin is not None and all(_may_be_kept(each) for each in decided):
             now_there = self._origin(connector, server)
@@ -205,7 +205,7 @@ class Surroundings:
                 # The store may have changed since it was asked, so the first time it is asked again.
                 if is_last:
                     selection, context = await self._without(selection, str(error), connector, server, moment)
-        return replace(selection, duration_ms=(time.perf_counter() - began) * 1000), context
+        return selection.lasting((time.perf_counter() - began) * 1000), context
 
     async def _standing_in(
         self,

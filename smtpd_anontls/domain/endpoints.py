@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -117,6 +117,8 @@ class RemoteIPRange:
         return not (contains or contained)
 
 
+# Each connection brings two, and one of them is nearly always the same.
+@lru_cache(maxsize=1000)
 def parse_address(text: str) -> IPAddress:
     """Read an IP address; an IPv4 address inside IPv6 (``::ffff:10.1.2.3``) counts as IPv4."""
     address = _without_scope(ipaddress.ip_address(text.strip()))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smtpd_anontls.domain.instants import parse_instant
 from smtpd_anontls.domain.printable import printable
@@ -22,7 +22,7 @@ from smtpd_anontls.domain.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
+    from smtpd_anontls.domain.records import EventRecord, SessionRecord
 
 # Filters look at so many characters of a subject, an address or a header's value.
 INDEXED_CHARACTERS = 512
@@ -64,6 +64,30 @@ def matches(pattern: str, text: str) -> bool:
 def host_of(endpoint: str) -> str:
     """Return the address of ``address:port``, without the brackets of IPv6."""
     return endpoint.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+
+class Mail(Protocol):
+    """What the terms about messages look at."""
+
+    @property
+    def run(self) -> str | None:
+        """Of which run it is."""
+
+    @property
+    def sender(self) -> str:
+        """The address of MAIL."""
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Those of RCPT."""
+
+    @property
+    def subject(self) -> str | None:
+        """Decoded; None where there is none."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of each field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +185,7 @@ class Filter:
             term is None or (found is not None and indexed(term) == indexed(found)) for term, found in wanted
         )
 
-    def takes_message(self, message: MessageRecord) -> bool:
+    def takes_message(self, message: Mail) -> bool:
         """Whether the terms about messages hold."""
         return (
             (self.run is None or (message.run is not None and indexed(self.run) == indexed(message.run)))

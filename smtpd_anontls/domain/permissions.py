@@ -7,6 +7,7 @@ that the protocol log prints, in its order, as public logs of Exchange 2007 to 2
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -113,15 +114,20 @@ def session_permissions(
     one that has authenticated does not get, even where it belongs to no group.
     """
     holds = PermissionGroups.AnonymousUsers if member_of is None else member_of
+    return _granted(connector.permission_groups, connector.auth_mechanism, holds)
+
+
+# Each session asks, and there are few answers.
+@lru_cache(maxsize=100)
+def _granted(
+    groups: PermissionGroups, mechanisms: AuthMechanism, holds: PermissionGroups
+) -> tuple[Permission, ...]:
     granted: set[Permission] = set()
-    for group in connector.permission_groups & holds:
+    for group in groups & holds:
         granted |= _GRANTED.get(group, frozenset())
     # Set-ReceiveConnector: ExternalAuthoritative takes everyone for a server that is secured externally,
     # and asks for the group ExchangeServers.
-    if (
-        AuthMechanism.ExternalAuthoritative in connector.auth_mechanism
-        and PermissionGroups.ExchangeServers in connector.permission_groups
-    ):
+    if AuthMechanism.ExternalAuthoritative in mechanisms and PermissionGroups.ExchangeServers in groups:
         granted |= _TRUSTED
     return tuple(permission for permission in Permission if permission in granted)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpd_anontls.domain.filters import EVERYTHING, INDEXED_CHARACTERS, INDEXED_HEADERS
 from smtpd_anontls.journal.position import Position
@@ -21,6 +20,34 @@ if TYPE_CHECKING:
 KEPT = 1000
 
 
+class Note(NamedTuple):
+    """What filters look at of a message, and no more: the memory is bounded."""
+
+    session_id: str
+    run: str | None
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str | None
+    headers: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, message: MessageRecord) -> Note:
+        """Return what is kept of *message*."""
+        subject = message.subject
+        headers = [
+            (name[:INDEXED_CHARACTERS], value[:INDEXED_CHARACTERS])
+            for name, value in message.headers[:INDEXED_HEADERS]
+        ]
+        return cls(
+            message.session_id,
+            message.run,
+            message.sender,
+            message.recipients,
+            None if subject is None else subject[:INDEXED_CHARACTERS],
+            tuple(headers),
+        )
+
+
 class MemoryJournal:
     """Accepts messages and discards them, and keeps the last 1,000 sessions and events; see JournalLike.
 
@@ -30,7 +57,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._last_message_id = 0
-        self._noted: deque[tuple[int, MessageRecord]] = deque(maxlen=KEPT)
+        self._noted: deque[tuple[int, Note]] = deque(maxlen=KEPT)
         self._sessions: dict[str, SessionRecord] = {}
         self._last_change = 0
         self._changes: dict[str, int] = {}  # Of each session that is kept.
@@ -59,7 +86,7 @@ class MemoryJournal:
         self._note(message_id, message)
 
     def _note(self, message_id: int, message: MessageRecord) -> None:
-        self._noted.append((message_id, without_content(message)))
+        self._noted.append((message_id, Note.of(message)))
 
     def record_session(self, record: SessionRecord) -> None:
         """Note what is known of a session now, in place of what was."""
@@ -222,14 +249,3 @@ def _is_since(since: datetime | int | None, time: datetime, number: int) -> bool
     if isinstance(since, datetime):
         return time >= since
     return since is None or number > since
-
-
-def without_content(message: MessageRecord) -> MessageRecord:
-    """Return *message* with what filters look at, and no more: the memory is bounded."""
-    headers = message.headers[:INDEXED_HEADERS]
-    return replace(
-        message,
-        raw=b"",
-        subject=None if message.subject is None else message.subject[:INDEXED_CHARACTERS],
-        headers=tuple((name[:INDEXED_CHARACTERS], value[:INDEXED_CHARACTERS]) for name, value in headers),
-    )

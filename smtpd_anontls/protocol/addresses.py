@@ -67,7 +67,9 @@ def _bare(atom: str, quoted: str, label: str) -> re.Pattern[str]:
     )
 
 
-# Nearly every path is this; one expression settles it.
+# Nearly every path is this, and short: none of its parts can then be over a limit, so nothing is measured.
+_PLAIN = re.compile(rf"<({_dotted(_ATOM)}@{_dotted(_LABEL)})>")
+_SHORT = 64
 _PATH = _path(_ATOM, _QUOTED, _LABEL)
 _BARE = _bare(_ATOM, _QUOTED, _LABEL)
 _UTF8_PATH = _path(_UTF8_ATOM, _UTF8_QUOTED, _UTF8_LABEL)
@@ -94,6 +96,14 @@ def parse_path(text: str, *, utf8: bool = False, limits: Limits = USUAL_LIMITS) 
     Raise NonAsciiAddressError where *text* begins with a path that only *utf8* (RFC 6531) would
     allow, AddressError where it begins with none within *limits*.
     """
+    found = _PLAIN.match(text)
+    if found is not None and found.end() <= _SHORT:
+        return found[1], _rest(text, found)
+    return parse_any_path(text, utf8=utf8, limits=limits)
+
+
+def parse_any_path(text: str, *, utf8: bool, limits: Limits) -> tuple[str, str]:
+    """Do the same without the short cut for most paths."""
     found = _PATH.match(text) or _BARE.match(text)
     if found is None and not text.isascii():
         found = _UTF8_PATH.match(text) or _UTF8_BARE.match(text)
@@ -143,7 +153,9 @@ def _octets(text: str) -> int:
 
 def _rest(text: str, found: re.Match[str]) -> str:
     rest = text[found.end() :]
-    if rest and rest[0] not in " \t":
+    if not rest:
+        return ""
+    if rest[0] not in " \t":
         raise AddressError("text behind the path")
     return rest.strip(" \t")
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 _END = b"\r\n.\r\n"
 _LINE_END = b"\r\n"
+_EMPTY = b".\r\n"  # What a message without an octet comes as, behind the line end of DATA.
 _STUFFED = b"\r\n."
 # Lines of one message that begin with a dot, up to which each is looked for by itself.
 _FEW = 100
@@ -71,10 +72,17 @@ class DataReader:
         self._buffer = bytearray(b"\r\n")
         self._searched = 0
         self._dropped = False
+        self._whole: bytes | None = None  # A body that came in one piece, its end cut off.
 
     def feed(self, octets: bytes) -> bytes | None:
         """Take more octets; return those behind the end, or None while the end has not come."""
         buffer = self._buffer
+        if len(buffer) == len(_LINE_END) and octets.endswith(_END) and not octets.startswith(_EMPTY):
+            end = octets.find(_END)
+            if end == len(octets) - len(_END):
+                # Nearly every small message is here in one piece; nothing has to be collected.
+                self._whole = octets[: end + len(_LINE_END)]
+                return b""
         buffer += octets
         end = buffer.find(_END, self._searched)
         if end < 0:
@@ -97,7 +105,7 @@ class DataReader:
         """Return the message without dot-stuffing (section 4.5.2); None where it was over the limit."""
         if self._dropped:
             return None
-        content = self._unstuffed()
+        content = self._unstuffed() if self._whole is None else _without_stuffing(self._whole)
         return content if len(content) <= self._limit else None
 
     def _unstuffed(self) -> bytes:
@@ -120,3 +128,10 @@ class DataReader:
             for each in pieces:
                 each.release()
         return content
+
+
+def _without_stuffing(body: bytes) -> bytes:
+    """Return *body* with no dot before what its lines hold; the same object where there is none."""
+    if _STUFFED in body:
+        body = body.replace(_STUFFED, _LINE_END)
+    return body[1:] if body.startswith(b".") else body

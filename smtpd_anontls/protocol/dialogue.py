@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class Dialogue:
 
     def greeted(self) -> Dialogue:
         """After EHLO or HELO, or at the end of a transaction (RFC 5321 section 4.1.4)."""
-        return Dialogue(Phase.GREETED, self.secured_by)
+        return _dialogue(Phase.GREETED, self.secured_by)
 
     def reset(self) -> Dialogue:
         """After RSET: the transaction is gone, the hello stays."""
@@ -47,19 +48,23 @@ class Dialogue:
 
     def sender_given(self) -> Dialogue:
         """After MAIL."""
-        return Dialogue(Phase.MAIL, self.secured_by)
+        return _dialogue(Phase.MAIL, self.secured_by)
 
     def recipient_given(self) -> Dialogue:
         """After a RCPT that was accepted."""
-        return Dialogue(Phase.RECIPIENTS, self.secured_by)
+        return _dialogue(Phase.RECIPIENTS, self.secured_by)
 
     def chunk_given(self) -> Dialogue:
         """After a BDAT that was accepted and was not the last."""
-        return Dialogue(Phase.CHUNKS, self.secured_by)
+        return _dialogue(Phase.CHUNKS, self.secured_by)
 
     def secured(self, verb: TlsVerb) -> Dialogue:
         """After a handshake: RFC 3207 section 4.2 forgets what was said in clear, EHLO included."""
-        return Dialogue(Phase.CONNECTED, verb)
+        return _dialogue(Phase.CONNECTED, verb)
+
+
+# There are fifteen of them, and a message takes four steps.
+_dialogue = cache(Dialogue)
 
 
 TRANSACTION = (Phase.MAIL, Phase.RECIPIENTS, Phase.CHUNKS)

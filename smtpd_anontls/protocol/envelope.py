@@ -5,8 +5,7 @@ RFC 5321 sections 4.1.1.2 and 4.1.1.3, and RFC 6531 section 3.4 for what is beyo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpd_anontls.protocol import addresses, parameters, replies
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.protocol.replies import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(NamedTuple):
     """An address of the envelope, and the parameters that came with it."""
 
     address: str  # Empty: the null path.
@@ -39,7 +37,7 @@ def read_sender(argument: str, connector: ReceiveConnector) -> Mailbox | Reply:
     offered = connector.smtp_utf8_enabled
     try:
         address, rest = addresses.parse_path(path, utf8=offered, limits=_limits(connector))
-        given = parameters.parse_parameters(rest, utf8=offered)
+        given = parameters.parse_parameters(rest, utf8=offered) if rest else {}
         utf8 = offered and "SMTPUTF8" in given
         if not utf8 and not address.isascii():
             return replies.NON_ASCII_ADDRESS
@@ -66,7 +64,7 @@ def read_recipient(argument: str, connector: ReceiveConnector, *, utf8: bool = F
         return replies.INVALID_ARGUMENTS
     try:
         address, rest = addresses.parse_path(path, utf8=utf8, limits=_limits(connector))
-        given = parameters.parse_parameters(rest, utf8=utf8)
+        given = parameters.parse_parameters(rest, utf8=utf8) if rest else {}
         parameters.check_recipient_parameters(given, connector)
     except addresses.NonAsciiAddressError:
         return replies.NON_ASCII_ADDRESS

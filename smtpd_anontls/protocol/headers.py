@@ -31,6 +31,7 @@ _EMPTY = (b"\n", b"\r\n")
 # RFC 5322 section 2.2: a name is printable US-ASCII without the colon; section 4.5.8 lets
 # white space stand before the colon; section 2.2.3: a line that begins with white space goes on.
 _FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
+_BLANKS = " \t\r"  # Around a value.
 _FOLD = re.compile(r"\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\x00-\x20\x7f-\xa0]+>|[^<>\x00-\x20\x7f-\xa0]+")
 # What a Received field is made of as far as its comments go (RFC 5322 section 3.2.2).
@@ -49,14 +50,17 @@ def parse_header_section(raw: bytes) -> tuple[tuple[str, str], ...]:
         return ()
     end = _SECTION_END.search(raw, 0, MAX_SECTION_OCTETS)
     section = _decoded(raw[: MAX_SECTION_OCTETS if end is None else end.start() + 1])
-    return tuple((found[1], _unfolded(found[2])) for found in islice(_FIELD.finditer(section), MAX_FIELDS))
+    # Lists and not generators, here and below: a frame for each field would cost more than the field.
+    fields = [found.group(1, 2) for found in islice(_FIELD.finditer(section), MAX_FIELDS)]
+    return tuple(
+        [(name, _unfolded(value) if "\n" in value else value.strip(_BLANKS)) for name, value in fields]
+    )
 
 
 def header_section_octets(raw: bytes) -> int:
     """Return the size of the header section and its empty line: the whole message where there is none."""
-    for empty in _EMPTY:
-        if raw.startswith(empty):
-            return len(empty)
+    if raw.startswith(_EMPTY):
+        return len(b"\n") if raw.startswith(b"\n") else len(b"\r\n")
     # The empty line that comes first ends the section, whichever line end it has.
     end = raw.find(b"\n\r\n")
     bare = raw.find(b"\n\n", 0, len(raw) if end < 0 else end + 1)
@@ -65,9 +69,17 @@ def header_section_octets(raw: bytes) -> int:
     return len(raw) if end < 0 else end + len(b"\n\r\n")
 
 
+def value_of(wanted: str, headers: Sequence[tuple[str, str]]) -> str | None:
+    """Return the value of the first field called *wanted*, which is in lower case; None where there is none."""
+    for name, value in headers:
+        if name.lower() == wanted:
+            return value
+    return None
+
+
 def received_count(headers: Sequence[tuple[str, str]]) -> int:
     """Return how many servers the message has passed: its Received fields (RFC 5321 section 6.3)."""
-    return sum(name.lower() == "received" for name, _ in headers)
+    return [name.lower() for name, _ in headers].count("received")
 
 
 def local_received_count(headers: Sequence[tuple[str, str]], fqdn: str) -> int:
@@ -96,8 +108,7 @@ def has_bare_line_end(raw: bytes) -> bool:
 
 def message_id(headers: Sequence[tuple[str, str]]) -> str | None:
     """Return the Message-ID, angle brackets included, fit for a reply; None where there is no usable one."""
-    value = next((value for name, value in headers if name.lower() == "message-id"), "")
-    found = _MESSAGE_ID.match(value)
+    found = _MESSAGE_ID.match(value_of("message-id", headers) or "")
     return found[0] if found and len(found[0]) <= MAX_MESSAGE_ID_CHARACTERS else None
 
 
@@ -107,8 +118,8 @@ def run_of(headers: Sequence[tuple[str, str]], recipients: Sequence[str]) -> str
     What is empty, too long or not printable names no run.
     """
     given = [value.strip() for name, value in headers if name.lower() == "x-run-id"]
-    local_parts = (address.rpartition("@")[0] for address in recipients)
-    tags = (local.partition("+")[2].removesuffix('"') for local in local_parts)
+    local_parts = [address.rpartition("@")[0] for address in recipients if "+" in address]
+    tags = [local.partition("+")[2].removesuffix('"') for local in local_parts]
     return next((run for run in (*given, *tags) if _names_a_run(run)), None)
 
 
@@ -176,4 +187,4 @@ def _decoded_line(line: bytes) -> str:
 
 def _unfolded(value: str) -> str:
     # RFC 5322 section 2.2.3: unfolding removes the line end alone.
-    return (_FOLD.sub("", value) if "\n" in value else value).strip(" \t\r")
+    return _FOLD.sub("", value).strip(_BLANKS)

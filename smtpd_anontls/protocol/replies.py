@@ -26,19 +26,19 @@ class Reply:
         """Hold the reply to RFC 5321 section 4.2 and RFC 3463 section 2, and write it out."""
         if self.enhanced and not self.quirk and self.enhanced[0] != str(self.code)[0]:
             raise ValueError(f"{self.code} cannot carry {self.enhanced}")
-        for line in (self.text, *self.more):
+        head = f"{self.enhanced} " if self.enhanced else ""
+        *before, last = self.text, *self.more
+        lines = (*[f"{self.code}-{head}{text}" for text in before], f"{self.code} {head}{last}")
+        for line in lines:
             if not line.isprintable():
                 raise ValueError(f"a reply line cannot carry {line!r}")
-        head = f"{self.enhanced} " if self.enhanced else ""
-        *before, last = (head + line for line in (self.text, *self.more))
-        lines = (*(f"{self.code}-{text}" for text in before), f"{self.code} {last}")
         object.__setattr__(self, "_lines", lines)
         encoded = ("\r\n".join(lines) + "\r\n").encode("ascii", "backslashreplace")
         object.__setattr__(self, "_encoded", encoded)
 
-    def lines(self) -> list[str]:
+    def lines(self) -> tuple[str, ...]:
         """Return the lines without their line ends."""
-        return list(self._lines)
+        return self._lines
 
     def encoded(self) -> bytes:
         """Return what goes on the wire; a reply leaves in one piece, however many lines it has."""
@@ -62,7 +62,9 @@ def banner(text: str) -> Reply:
 def queued(message_id: str, internal_id: int, hostname: str) -> Reply:
     """Return the acceptance of a message, as Exchange 2013 and later write it."""
     # The identifier is the client's own word: it may hold any character but blanks and ASCII controls.
-    shown = message_id.encode("ascii", "backslashreplace").decode("ascii")
+    shown = (
+        message_id if message_id.isascii() else message_id.encode("ascii", "backslashreplace").decode("ascii")
+    )
     if len(shown) > _LONGEST_IDENTIFIER:
         shown = f"<{internal_id}@{hostname}>"
     text = f"{shown} [InternalId={internal_id}, Hostname={hostname}] Queued mail for delivery"

@@ -10,7 +10,7 @@ from smtpd_anontls.domain.instants import rfc3339_seconds
 from smtpd_anontls.domain.records import TlsVerb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from smtpd_anontls.domain.certificate import Certificate, StoreCertificate
@@ -65,6 +65,8 @@ class Selection:
     steps: tuple[Step, ...]
     events: tuple[EventDraft, ...]
     duration_ms: float = 0.0  # Measured by whoever ran it; the selection has no clock.
+    # Made once and passed on: each session shows both selections, and nearly always the same ones.
+    _shown: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def advertised(self) -> bool:
@@ -75,6 +77,15 @@ class Selection:
     def event_ids(self) -> tuple[int, ...]:
         """The ids of the events that the selection asks for."""
         return tuple(event.event_id.value for event in self.events)
+
+    def lasting(self, milliseconds: float) -> Selection:
+        """Return the selection with what it took."""
+        # Not dataclasses.replace, since each session does this: it looks every field up by its name.
+        timed = Selection(
+            self.server, self.connector, self.verb, self.certificate, self.steps, self.events, milliseconds
+        )
+        object.__setattr__(timed, "_shown", self._untimed())
+        return timed
 
     def not_loadable(self, reason: str, fqdn: str) -> Selection:
         """Return the selection as it is where the chosen certificate could not be loaded after all."""
@@ -105,7 +116,12 @@ class Selection:
 
     def as_json(self) -> dict[str, Any]:
         """Return the selection object that every surface shows."""
-        return {
+        return {**self._untimed(), "duration_ms": round(self.duration_ms, 3)}
+
+    def _untimed(self) -> Mapping[str, Any]:
+        if self._shown is not None:
+            return self._shown
+        shown = {
             "server": self.server,
             "connector": self.connector,
             "verb": self.verb.value,
@@ -113,8 +129,9 @@ class Selection:
             "certificate": None if self.certificate is None else certificate_json(self.certificate),
             "steps": [step.as_json() for step in self.steps],
             "event_ids": list(self.event_ids),
-            "duration_ms": round(self.duration_ms, 3),
         }
+        object.__setattr__(self, "_shown", shown)
+        return shown
 
 
 def missing(verb: TlsVerb, thumbprint: str, connector: str, fqdn: str) -> EventDraft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.faults import Point
@@ -41,7 +42,7 @@ class MailSession(WireSession):
         assert self.welcome is not None
         return self.welcome
 
-    @property
+    @cached_property
     def fqdn(self) -> str:
         """The name that the connector uses."""
         return self.here.server.fqdn_of(self.here.connector)
@@ -207,18 +208,19 @@ class MailSession(WireSession):
                 )
             )
             return replies.HEADER_TOO_BIG
-        for name, most, hops in (
-            ("MaxHopCount", connector.max_hop_count, headers.received_count(fields)),
-            (
-                "MaxLocalHopCount",
-                connector.max_local_hop_count,
-                headers.local_received_count(fields, self.fqdn),
-            ),
-        ):
-            if hops > most:
-                self.struck(Struck(name, f"the message has {hops} Received fields of {most}"))
-                return replies.TOO_MANY_HOPS
+        hops = headers.received_count(fields)
+        if hops > connector.max_hop_count:
+            return self._too_many_hops("MaxHopCount", hops, connector.max_hop_count)
+        if hops > connector.max_local_hop_count:
+            # Only then can so many of them be this server's own.
+            hops = headers.local_received_count(fields, self.fqdn)
+            if hops > connector.max_local_hop_count:
+                return self._too_many_hops("MaxLocalHopCount", hops, connector.max_local_hop_count)
         return None
+
+    def _too_many_hops(self, limit: str, hops: int, most: int) -> Reply:
+        self.struck(Struck(limit, f"the message has {hops} Received fields of {most}"))
+        return replies.TOO_MANY_HOPS
 
     def _too_big(self, what: str) -> None:
         most = self.here.connector.max_message_size
@@ -232,20 +234,21 @@ class MailSession(WireSession):
     async def _deliver(self, content: bytes, fields: tuple[tuple[str, str], ...], verb: str) -> Reply:
         if self.faults and (instead := await self.disturbed(Point.END_OF_DATA, verb)) is not None:
             return instead
-        subject = next((value for name, value in fields if name.lower() == "subject"), None)
+        subject = headers.value_of("subject", fields)
         given = headers.message_id(fields)
+        recipients = tuple([recipient.address for recipient in self.recipients])
         message = MessageRecord(
             time=self.house.now(),
             server=self.here.server.name,
             connector=self.here.connector.name,
             session_id=self.id,
             sender=self.sender.address,
-            recipients=tuple(recipient.address for recipient in self.recipients),
+            recipients=recipients,
             mail_parameters=self.sender.parameters,
-            recipient_parameters=tuple(recipient.parameters for recipient in self.recipients),
+            recipient_parameters=tuple([recipient.parameters for recipient in self.recipients]),
             subject=None if subject is None else headers.decoded_subject(subject),
             message_id=given,
-            run=headers.run_of(fields, [recipient.address for recipient in self.recipients]),
+            run=headers.run_of(fields, recipients),
             verb=self.dialogue.secured_by,
             headers=fields,
             raw=content,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from smtpd_anontls.domain.endpoints import Binding, parse_address
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.events import EventDraft
     from smtpd_anontls.domain.faults import Point, SessionFaults, Suffered
-    from smtpd_anontls.domain.records import Attempt, Json, TlsFacts
+    from smtpd_anontls.domain.records import Attempt, TlsFacts
     from smtpd_anontls.protocol.replies import Reply
     from smtpd_anontls.smtp.ports import House, Welcome
 
@@ -66,7 +67,6 @@ class WireSession(Stream):
         self.injected: Reply | None = None  # The reply of a fault, which nothing holds back or counts.
         self.held: Reply | None = None  # A reply that has been held back.
         self.is_mute = False  # Whatever happens, nothing more is said: a fault has the connection.
-        self._selections: tuple[Json, ...] = ()  # As the record has them.
         self._expects_header = False  # Of the PROXY protocol.
         self._refused: Refusal | None = None
         self._outcome: tuple[Outcome, str] | None = None
@@ -120,8 +120,7 @@ class WireSession(Stream):
             await self._refuse(welcomed)
             return
         self.welcome = welcomed
-        self._selections = tuple([each.as_json() for each in welcomed.selections])
-        self.event_ids.extend(number for each in welcomed.selections for number in each.event_ids)
+        self.event_ids.extend([number for each in welcomed.selections for number in each.event_ids])
         self.transcript.log = self.house.session_log(self.arrival, welcomed.server, welcomed.connector)
         self.transcript.connected()
         self._patience.begin(welcomed.connector)
@@ -184,13 +183,14 @@ class WireSession(Stream):
             self.transcript.note("a command line was too long and is not kept")
             await self._answer(replies.LINE_TOO_LONG)
             return
-        text = line.rstrip(b"\r\n")
+        # RFC 5321 section 2.3.8: only CRLF ends a line; a lone CR or LF must not.
+        is_sound = line.endswith(b"\r\n") and line.find(b"\r") == len(line) - len(b"\r\n")
+        text = line[:-2] if is_sound else line.rstrip(b"\r\n")
         word, _, argument = text.partition(b" ")
         verb = word.upper()
         method = self.verbs.get(verb)
         self.transcript.client(text, verb, is_known=method is not None)
-        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            # RFC 5321 section 2.3.8: only CRLF ends a line; a lone CR or LF must not.
+        if not is_sound:
             await self._answer(replies.BARE_LINE_END)
             return
         if method is None:
@@ -350,6 +350,12 @@ class WireSession(Stream):
         finally:
             self._on_end(self)
 
+    @cached_property
+    def _endpoints(self) -> tuple[str, str]:
+        """Where the connection came to and from; a PROXY protocol header has been read by then."""
+        assert self.arrival is not None
+        return str(Binding(*self.arrival.local)), str(Binding(*self.arrival.remote))
+
     def record(self) -> SessionRecord:
         """Return the session as it stands."""
         assert self.arrival is not None
@@ -358,6 +364,7 @@ class WireSession(Stream):
         taken_by = welcome or refused
         connector = None if taken_by is None else taken_by.connector
         permissions, identity, groups = self.rights() if welcome else ((), None, ())
+        local, remote = self._endpoints
         return SessionRecord(
             id=self.id,
             started=self.started,
@@ -365,18 +372,18 @@ class WireSession(Stream):
             server=taken_by.server.name if taken_by and taken_by.server else None,
             connector=None if connector is None else connector.name,
             connector_detail=taken_by.detail if taken_by else "",
-            local=str(Binding(*self.arrival.local)),
-            remote=str(Binding(*self.arrival.remote)),
+            local=local,
+            remote=remote,
             tls=self.tls,
             authenticated_as=identity,
             outcome=outcome,
             outcome_detail=detail,
-            selections=self._selections,
+            selections=tuple([each.as_json() for each in welcome.selections]) if welcome else (),
             event_ids=tuple(self.event_ids),
             messages=tuple(self.messages),
             transcript=self.transcript.rows(),
             proxy=None if self.arrival.proxy is None else str(Binding(*self.arrival.proxy)),
-            limits=tuple(f"{limit.name}: {limit.detail}" for limit in self.limits),
+            limits=tuple([f"{limit.name}: {limit.detail}" for limit in self.limits]),
             attempts=tuple(self.attempts),
             groups=groups,
             permissions=permissions,

@@ -173,8 +173,13 @@ class Stream(SMTP):
             raise ConnectionResetError("the connection ended with an error")
         if end < 0:
             end = await self._end_of_line()
-        line = bytes(self._input[: end + 1])
-        del self._input[: end + 1]
+        if end + 1 == len(self._input):
+            # Nearly every line of a peer that waits for replies is all there is.
+            line = bytes(self._input)
+            self._input.clear()
+        else:
+            line = bytes(self._input[: end + 1])
+            del self._input[: end + 1]
         if self._is_paused:
             self._read_on()
         return line if len(line) <= LONGEST_LINE else None
@@ -182,6 +187,7 @@ class Stream(SMTP):
     async def _end_of_line(self) -> int:
         """Wait until a line is whole, and return where its end is; what it has too much is not kept."""
         self._idle = True
+        self._lines = 0  # In a row.
         self._patience.peers_turn()
         try:
             looked_at = 0

@@ -9,7 +9,7 @@ from smtpd_anontls.domain.authentication import Mechanism
 from smtpd_anontls.domain.records import TranscriptRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.records import TlsFacts
@@ -26,6 +26,9 @@ MAX_HEAD_ROWS = 400
 MAX_TAIL_ROWS = 100
 MAX_LINE_OCTETS = 512
 
+# What TranscriptRow itself calls, without a call of Python's between: there is a row for each line of a session.
+_new_row = tuple.__new__
+
 
 class Transcript:
     """Collects rows; the middle of a very long session is counted, not kept."""
@@ -34,8 +37,8 @@ class Transcript:
         """*clock* gives seconds; offsets count from now."""
         self._clock = clock
         self._start = clock()
-        self._head: list[tuple[float, str, bytes | str]] = []
-        self._tail: deque[tuple[float, str, bytes | str]] = deque(maxlen=MAX_TAIL_ROWS)
+        self._head: list[TranscriptRow] = []
+        self._tail: deque[TranscriptRow] = deque(maxlen=MAX_TAIL_ROWS)
         self._left_out = 0
         self._authenticating = False
         self._says_hello = False
@@ -64,7 +67,7 @@ class Transcript:
             self._authenticating = False
         else:
             line = self._masked(line, is_known=is_known)
-        self._add("C", line[:MAX_LINE_OCTETS])
+        self._add("C", line[:MAX_LINE_OCTETS].decode("utf-8", "backslashreplace"))
         if self.log is not None:
             self.log.received(line.decode("utf-8", "backslashreplace"))
 
@@ -96,7 +99,7 @@ class Transcript:
         if self.log is not None:
             self.log.sent(["334 <authentication response>"])
 
-    def server(self, lines: list[str]) -> None:
+    def server(self, lines: Sequence[str]) -> None:
         """Note a reply."""
         for line in lines:
             self._add("S", line[:MAX_LINE_OCTETS])
@@ -143,25 +146,20 @@ class Transcript:
 
     def rows(self) -> tuple[TranscriptRow, ...]:
         """Return the rows, with one that counts those left out."""
-        rows = [self._row(*entry) for entry in self._head]
-        if self._left_out:
-            offset = rows[-1].offset_ms if rows else 0
-            rows.append(TranscriptRow(offset, "*", f"{self._left_out} more lines are not kept"))
-        rows.extend(self._row(*entry) for entry in self._tail)
-        return tuple(rows)
+        if not self._left_out:
+            return (*self._head, *self._tail)
+        told = TranscriptRow(self._head[-1].offset_ms, "*", f"{self._left_out} more lines are not kept")
+        return (*self._head, told, *self._tail)
 
-    def _add(self, mark: str, text: bytes | str) -> None:
-        entry = (self._clock(), mark, text)
+    def _add(self, mark: str, text: str) -> None:
+        # As it stays: a session is recorded twice, with its first message and at its end.
+        row = _new_row(TranscriptRow, (round((self._clock() - self._start) * 1000), mark, text))
         if len(self._head) < MAX_HEAD_ROWS:
-            self._head.append(entry)
+            self._head.append(row)
             return
         if len(self._tail) == MAX_TAIL_ROWS:
             self._left_out += 1
-        self._tail.append(entry)
-
-    def _row(self, when: float, mark: str, text: bytes | str) -> TranscriptRow:
-        shown = text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
-        return TranscriptRow(round((when - self._start) * 1000), mark, shown)
+        self._tail.append(row)
 
 
 def _time_span(seconds: float) -> str:

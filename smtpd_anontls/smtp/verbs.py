@@ -7,7 +7,9 @@ cannot stand in a name, so X-ANONYMOUSTLS is set there.
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from inspect import getmembers, iscoroutinefunction
 from types import MappingProxyType
 
@@ -41,7 +43,7 @@ class ReceiveSession(LogonSession):
             return
         text = self.here.connector.banner
         if text is None:
-            date = format_datetime(self.house.now().astimezone())
+            date = _date_of(int(self.house.now().timestamp()))
             text = f"{self.fqdn} Microsoft ESMTP MAIL Service ready at {date}"
         self.reply(replies.banner(text.removeprefix("220 ")))
 
@@ -192,6 +194,13 @@ class ReceiveSession(LogonSession):
     def _greeted(self) -> None:
         self.forget_transaction()
         self.dialogue = self.dialogue.greeted()
+
+
+# Sessions that begin within a second are told the same.
+@lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    """Return a second since 1970 as RFC 5322 writes it, in local time."""
+    return format_datetime(datetime.fromtimestamp(second, UTC).astimezone())
 
 
 # aiosmtpd finds verbs by attribute name, so a hyphenated one needs setattr.

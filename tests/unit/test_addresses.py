@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,12 +11,18 @@ from hypothesis import strategies as st
 from smtpd_anontls.domain.printable import printable
 from smtpd_anontls.protocol.addresses import (
     LONG_LIMITS,
+    USUAL_LIMITS,
     AddressError,
+    Limits,
     NonAsciiAddressError,
     is_hello_domain,
     is_hello_name,
+    parse_any_path,
     parse_path,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOCAL_64 = "l" * 64
 LABEL_63 = "d" * 63
@@ -315,6 +323,27 @@ def test_smtputf8_adds_only_what_is_beyond_ascii(text: str) -> None:
     else:
         with pytest.raises(NonAsciiAddressError):
             parse_path(text)
+
+
+@given(
+    text=st.text(max_size=80)
+    | NEAR_PATHS
+    | st.from_regex(r"<[a-z.]{0,70}@[a-z.-]{1,70}>( SIZE=1)?", fullmatch=True),
+    utf8=st.booleans(),
+    limits=st.sampled_from([USUAL_LIMITS, LONG_LIMITS]),
+)
+@example(text="<a@" + "b" * 60 + ">", utf8=True, limits=LONG_LIMITS)
+@example(text="<" + "a" * 65 + "@b>", utf8=False, limits=USUAL_LIMITS)
+def test_the_short_cut_changes_no_answer(*, text: str, utf8: bool, limits: Limits) -> None:
+    """A plain short path is what the whole expression says it is, and nothing else is taken for one."""
+
+    def answer(read: Callable[..., tuple[str, str]]) -> tuple[str, str] | type[AddressError]:
+        try:
+            return read(text, utf8=utf8, limits=limits)
+        except AddressError as error:
+            return type(error)
+
+    assert answer(parse_path) == answer(parse_any_path)
 
 
 def test_reason_is_said() -> None:

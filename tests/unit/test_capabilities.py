@@ -65,7 +65,7 @@ def lines(
         secured_by=secured_by,
         mechanisms=mechanisms,
     )
-    return reply.lines()
+    return list(reply.lines())
 
 
 @pytest.mark.parametrize("secured_by", [None, *TlsVerb])

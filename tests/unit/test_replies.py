@@ -121,7 +121,7 @@ def test_only_the_banner_hello_help_and_354_carry_no_status() -> None:
 )
 def test_texts_that_were_seen_are_exact(reply: Reply, line: str) -> None:
     """Where a log or a Microsoft document shows Exchange's words, ours are the same."""
-    assert reply.lines() == [line]
+    assert reply.lines() == (line,)
 
 
 def test_an_identifier_beyond_ascii_is_escaped() -> None:
@@ -129,17 +129,17 @@ def test_an_identifier_beyond_ascii_is_escaped() -> None:
     reply = queued("<\u00e4\u2028\u4f60@contoso.test>", 1, "mbx1.contoso.test")
 
     shown = r"<\xe4\u2028\u4f60@contoso.test>"
-    assert reply.lines() == [
-        f"250 2.6.0 {shown} [InternalId=1, Hostname=mbx1.contoso.test] Queued mail for delivery"
-    ]
+    assert reply.lines() == (
+        f"250 2.6.0 {shown} [InternalId=1, Hostname=mbx1.contoso.test] Queued mail for delivery",
+    )
 
 
 def test_help_has_exchange_s_two_lines() -> None:
     """The sentence first, then the verbs in one line."""
-    assert help_text(("HELO", "EHLO", "QUIT")).lines() == [
+    assert help_text(("HELO", "EHLO", "QUIT")).lines() == (
         "214-This server supports the following commands:",
         "214 HELO EHLO QUIT",
-    ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_status_of_another_class_is_a_mistake(code: int, enhanced: str) -> Non
 
 def test_a_quirk_is_declared() -> None:
     """What Exchange itself does is possible, on purpose."""
-    assert Reply(451, "5.7.3", "text", quirk=True).lines() == ["451 5.7.3 text"]
+    assert Reply(451, "5.7.3", "text", quirk=True).lines() == ("451 5.7.3 text",)
 
 
 @pytest.mark.parametrize(
