@@ -38,6 +38,31 @@ STEPS = sorted(
 # -- it names everything
 
 
+def test_every_section_can_be_gone_to() -> None:
+    """The contents name each section, and each link within the page has a heading."""
+    prose = re.sub(r"^```.*?^```", "", TEXT, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
+    anchors = {_anchor(title): marks for marks, title in headings}
+    contents, _, _ = prose.partition("\n## ")
+
+    assert {name for name, marks in anchors.items() if marks == "##"} == _linked(contents)
+    assert _linked(prose) <= anchors.keys()
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _linked(text: str) -> set[str]:
+    return set(re.findall(r"\]\(#([^)]+)\)", text))
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
+def test_a_file_that_is_linked_is_there(path: str) -> None:
+    """Pictures and documents beside README.md."""
+    assert (ROOT / path).is_file()
+
+
 def test_the_options_are_what_the_commands_say() -> None:
     """README.md holds the table as it is written from the commands now."""
     assert commands.rewritten(TEXT) == TEXT, "README.md is behind the commands; run: make reference"
@@ -249,10 +274,12 @@ def test_a_command_of_ours_is_understood(command: Typed) -> None:
 
 
 def test_the_walk_has_something_to_walk() -> None:
-    """There are commands for each way in: our own, swaks and openssl."""
-    first_words = {each.text.split()[0] for each in TYPED}
+    """There are commands for each way in: our own, swaks and openssl; none needs what a newcomer has not."""
+    first_words = {each.text.split()[0] for each in TYPED if not each.text.startswith(ELSEWHERE)}
 
-    assert first_words >= {".venv/bin/smtpd-anontls", "swaks", "openssl", "make"}
+    assert first_words == {".venv/bin/smtpd-anontls", "swaks", "openssl", "make"}
+    # It would not end by itself.
+    assert not any(each.text.startswith(f"{OURS}serve") for each in TYPED)
 
 
 @pytest.mark.parametrize("target", [each.text.split()[1] for each in TYPED if each.is_for_make])

@@ -45,7 +45,7 @@ class EventPages:
             event_ids(),
             connectors(settings),
             servers(settings),
-            Field("session", "Session", example="16 hexadecimal digits"),
+            Field("session", "Session", example="16 digits"),
             Field("since", "Since", example="2027-06-01"),
         )
         asked = Narrowing.of("/events", fields, request.query_params)

@@ -47,6 +47,7 @@ class Field:
     example: str = ""
     choices: tuple[Choice, ...] = ()
     nothing: str = "any"  # How the choice of none is called.
+    hint: str = ""  # What else may be written.
 
     def filled(self, value: str) -> Field:
         """Return the field with *value* in it."""

@@ -61,13 +61,18 @@ class MessagePages:
         """Show the newest messages that the form asks for."""
         settings = house.settings
         fields = (
-            Field("recipient", "To", example="b@contoso.test or *@contoso.test"),
-            Field("sender", "From", example="a@example.test, or <>"),
+            Field("recipient", "To", example="*@contoso.test", hint="* stands for anything"),
+            Field(
+                "sender",
+                "From",
+                example="a@example.test",
+                hint="* stands for anything, <> is the null sender",
+            ),
             Field("subject", "Subject has", example="invoice"),
             Field("header", "Header", example="X-Mailer: swaks*"),
             Field("run", "Run", example="nightly-7"),
-            Field("session", "Session", example="16 hexadecimal digits"),
-            Field("since", "Since", example="2027-06-01, or an id"),
+            Field("session", "Session", example="16 digits"),
+            Field("since", "Since", example="2027-06-01", hint="a time, or the id of a message"),
             connectors(settings),
             servers(settings),
         )

@@ -54,7 +54,7 @@ class SessionPages:
             outcomes(),
             connectors(settings),
             servers(settings),
-            Field("remote", "Peer", example="192.0.2.7 or 192.0.2.*"),
+            Field("remote", "Peer", example="192.0.2.*", hint="an address; * stands for anything"),
             event_ids(),
         )
         asked = Narrowing.of("/sessions", fields, request.query_params)
