@@ -1,9 +1,10 @@
 """How the work of a journal grows with the messages in it: receiving, listing, searching, deleting.
 
-    python -m bench.growing_journal [--most 1000000] [--json] [--svg FILE]
+    python -m bench.growing_journal [--most 1000000] [--json] [--write]
 
 Fills one journal in a folder for temporary files, stops at each power of ten, and does each work there:
-CPU time, so that other load of the machine counts little.  Receiving includes making searchable.
+CPU time, so that other load of the machine counts little.  Receiving is what the journal does before the 250;
+an idle receiver indexes afterwards.  With --write, pictures and table of README.md are made of it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 import statistics
 import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.chart import Line, line_chart
-from bench.large_journal import add
+from bench.large_journal import add, make_searchable
+from bench.machine import this_machine
+from bench.publishing import publish_journal
+from bench.results import Results
 from smtpd_anontls.domain.filters import Filter
 from smtpd_anontls.journal import queries
 from smtpd_anontls.journal.sqlite import SqliteFile
@@ -32,7 +34,9 @@ RECEIVED = 2000
 TRANSACTION = 50  # Messages that share a sync while many senders push.
 
 # The unit is behind the name: per message, or per question.
-RECEIVING, DELETING = "receiving, us a message", "deleting, us a message"
+RECEIVING, INDEXING, DELETING = (
+    f"{work}, us a message" for work in ("receiving", "indexing for searches", "deleting")
+)
 QUESTIONS = {
     "listing, ms": Filter(),
     "many match a recipient, ms": Filter(recipient="*@older.test"),
@@ -43,7 +47,8 @@ QUESTIONS = {
 
 def measured(most: int) -> dict[str, list[tuple[int, float]]]:
     """Return for each work its figures, by the messages that there were."""
-    figures: dict[str, list[tuple[int, float]]] = {name: [] for name in (RECEIVING, DELETING, *QUESTIONS)}
+    works = (RECEIVING, INDEXING, DELETING, *QUESTIONS)
+    figures: dict[str, list[tuple[int, float]]] = {name: [] for name in works}
     with tempfile.TemporaryDirectory(prefix="growing-journal-") as folder:
         file = SqliteFile(f"sqlite:///{folder}/capture.db")
         file.create()
@@ -51,11 +56,13 @@ def measured(most: int) -> dict[str, list[tuple[int, float]]]:
         count = LEAST
         while count <= most:
             add(file, range(there, count), most)
+            make_searchable(file)
             for name, wanted in QUESTIONS.items():
                 figures[name].append((count, 1e3 * _median(lambda wanted=wanted: _ask(file, wanted))))  # type: ignore[misc]
             there = count + RECEIVED
             received = _cpu(lambda: add(file, range(count, there), most, group=TRANSACTION))  # noqa: B023
             figures[RECEIVING].append((count, 1e6 * received / RECEIVED))
+            figures[INDEXING].append((count, 1e6 * _cpu(lambda: make_searchable(file)) / RECEIVED))
             figures[DELETING].append((count, 1e6 * _cpu(lambda: _delete(file)) / BATCH_ROWS))
             count *= 10
         file.close()
@@ -93,20 +100,21 @@ def main() -> None:
     )
     options.add_argument("--most", type=int, default=1_000_000)
     options.add_argument("--json", action="store_true")
-    options.add_argument("--svg", type=Path)
+    options.add_argument("--write", action="store_true", help="write README.md and its pictures")
     given = options.parse_args()
-    figures = measured(given.most)
-    if given.svg:
-        lines = [Line(name, points) for name, points in figures.items() if name.endswith("ms")]
-        chart = line_chart("Asking a large journal", "messages in the journal", "CPU, ms", lines)
-        given.svg.write_text(chart, encoding="utf-8")
+    began = time.monotonic()
+    results = Results(this_machine(), ROUNDS, titles={})
+    results.journal = measured(given.most)
+    results.seconds = time.monotonic() - began
+    if given.write:
+        publish_journal(results)
     if given.json:
-        print(json.dumps(figures))
+        print(json.dumps(results.journal))
         return
-    counts = [count for count, _ in figures[RECEIVING]]
-    print(f"{'work':30}" + "".join(f"{count:>12,}" for count in counts))
-    for name, points in figures.items():
-        print(f"{name:30}" + "".join(f"{value:12.1f}" for _, value in points))
+    counts = [count for count, _ in results.journal[RECEIVING]]
+    print(f"{'work':38}" + "".join(f"{count:>12,}" for count in counts))
+    for name, points in results.journal.items():
+        print(f"{name:38}" + "".join(f"{value:12.1f}" for _, value in points))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def fill(path: Path, count: int) -> None:
     file = SqliteFile(f"sqlite:///{path}")
     file.create()
     add(file, range(count), count)
+    make_searchable(file)
     file.close()
 
 
@@ -115,9 +116,14 @@ def add(file: SqliteFile, numbers: range, count: int, *, group: int = GROUP) -> 
             add_messages(connection, [message(n, when, count) for n, when in some])
             starts = [session(n // IN_A_SESSION, when) for n, when in some if n % IN_A_SESSION == 0]
             add_sessions(connection, starts)
+
+
+def make_searchable(file: SqliteFile) -> None:
+    """Take all messages into the search index, as an idle receiver does."""
+    more = True
+    while more:
         with file.writing() as connection:
-            while search.extend(connection):
-                pass
+            more = search.extend(connection)
 
 
 def paths_over(count: int) -> list[str]:

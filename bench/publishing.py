@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.chart import Bar, Group, Line, bar_chart, line_chart
-from bench.report import OVERVIEW, document_of, readme_of
+from bench.report import OVERVIEW, document_of, journal_of, readme_of
 from bench.results import Spread, ratio, to_json
 from bench.tables import number
 
@@ -19,10 +19,16 @@ ROOT = Path(__file__).parents[1]
 RESULTS = "docs/performance.json"
 BEGIN = "<!-- The measurements begin; `make bench` writes them. -->"
 END = "<!-- The measurements end. -->"
-_JOURNALS = (
-    ("docs/images/journal-writing.svg", "us a message", "Receiving into and deleting from a large journal"),
-    ("docs/images/journal-asking.svg", "ms", "Listing and searching a large journal"),
-)
+JOURNAL_BEGIN = "<!-- The growth of the journal begins; `make bench` and `python -m bench.growing_journal --write` write it. -->"
+JOURNAL_END = "<!-- The growth of the journal ends. -->"
+# Each unit has an axis, and so a picture, of its own.
+_JOURNALS = {
+    "docs/images/journal-writing.svg": (
+        "us a message",
+        "Receiving into and deleting from a large journal",
+    ),
+    "docs/images/journal-asking.svg": ("ms", "Listing and searching a large journal"),
+}
 _COLOURS = {"receiver": "a", "receiver-logged": "b", "receiver-durable": "c"}
 
 
@@ -30,10 +36,39 @@ def publish(results: Results, root: Path = ROOT) -> None:
     """Write everything below *root*, which is the project's folder."""
     readme = root / "README.md"
     readme.write_text(rewritten(readme.read_text("utf-8"), results), "utf-8")
-    for name, text in files_of(results).items():
+    _write(files_of(results), root)
+    if results.journal:
+        publish_journal(results, root)
+
+
+def publish_journal(results: Results, root: Path = ROOT) -> None:
+    """Write what *results* says of the journal alone: README.md's part of it, and the pictures."""
+    readme = root / "README.md"
+    text = _between(
+        readme.read_text("utf-8"), JOURNAL_BEGIN, JOURNAL_END, journal_of(results, list(_JOURNALS))
+    )
+    readme.write_text(text, "utf-8")
+    _write(
+        {
+            name: line_chart(title, "messages in the journal", f"CPU, {unit}", list(_lines(results, unit)))
+            for name, (unit, title) in _JOURNALS.items()
+        },
+        root,
+    )
+
+
+def _write(files: Mapping[str, str], root: Path) -> None:
+    for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
+
+
+def _lines(results: Results, unit: str) -> Iterator[Line]:
+    """Yield the line of each work of the journal that is measured in *unit*."""
+    for work, points in results.journal.items():
+        if work.endswith(unit):
+            yield Line(work.removesuffix(unit).rstrip(", "), points)
 
 
 def files_of(results: Results) -> Mapping[str, str]:
@@ -55,25 +90,21 @@ def files_of(results: Results) -> Mapping[str, str]:
         files["docs/images/sessions.svg"] = line_chart(
             "Cost of a message by sessions that send at once", "sessions", "server CPU µs, 1 KB", lines
         )
-    # Each unit has an axis of its own.
-    for name, unit, title in _JOURNALS:
-        lines = [
-            Line(work.removesuffix(unit).rstrip(", "), points)
-            for work, points in results.journal.items()
-            if work.endswith(unit)
-        ]
-        if lines:
-            files[name] = line_chart(title, "messages in the journal", f"CPU, {unit}", lines)
     return files
 
 
 def rewritten(readme: str, results: Results) -> str:
     """Return *readme* with the measurements as they have to be."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"README.md has no lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{readme_of(results)}\n\n{END}{after}"
+    return _between(readme, BEGIN, END, readme_of(results))
+
+
+def _between(readme: str, begin: str, end: str, text: str) -> str:
+    """Return *readme* with *text* between the lines *begin* and *end*."""
+    before, found, rest = readme.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise ValueError(f"README.md has no lines {begin!r} and {end!r}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def _groups(results: Results) -> Iterator[Group]:

@@ -75,6 +75,18 @@ def readme_of(results: Results) -> str:
     return "\n\n".join(parts)
 
 
+def journal_of(results: Results, pictures: Iterable[str]) -> str:
+    """Return what stands in README.md about the growth of the journal."""
+    return "\n\n".join(
+        [
+            "CPU time of the journal's work, by the messages of 1 KB with four header fields that it holds:",
+            *(f"![The table below, as lines]({picture})" for picture in pictures),
+            in_markdown(_journal(results)),
+            f"{facts(results)}.",
+        ]
+    )
+
+
 def overview(results: Results) -> Table:
     """Return a row for each server and a column for each kind of mail."""
     columns = {name: title for name, title in OVERVIEW.items() if results.works.get(name)}

@@ -64,7 +64,14 @@ class Database(Protocol):
         ...
 
     def open(self) -> None:
-        """Open for writing; JournalError where there is no journal: nothing is made."""
+        """Open for removing; JournalError where there is no journal: nothing is made.
+
+        What :meth:`writing` has committed since :meth:`settle` may be undone by a loss of power.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Bring what was committed to the disk; nobody else waits for that."""
         ...
 
     def close(self) -> None:

@@ -117,10 +117,13 @@ class PostgresDatabase:
         self._writer = engine
 
     def open(self) -> None:
-        """Open for writing; JournalError where there is no journal: nothing is made."""
+        """Open for removing; JournalError where there is no journal: nothing is made."""
         with self.reading():
             pass
         self._writer = self._engine(1, read_only=False)
+
+    def settle(self) -> None:
+        """Do nothing: every COMMIT has reached the disk."""
 
     def close(self) -> None:
         """Close the connections."""

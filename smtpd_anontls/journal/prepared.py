@@ -1,6 +1,6 @@
 """Statements that SQLAlchemy writes, once, and the driver executes: past SQLAlchemy that costs a tenth.
 
-For the few statements of each delivery alone; what fails raises what SQLAlchemy would have raised.
+For the few statements of each delivery, and of each removal, alone; what fails raises what SQLAlchemy would have raised.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import SQLCompiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
-    from sqlalchemy.sql.compiler import SQLCompiler
-    from sqlalchemy.sql.dml import UpdateBase
+    from sqlalchemy import ClauseElement, Connection
 
     Row = tuple[Any, ...]
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 class Prepared:
     """*statement*, compiled once for each driver; *columns*: those that an insert gives."""
 
-    def __init__(self, statement: UpdateBase, columns: Sequence[str] | None = None) -> None:
+    def __init__(self, statement: ClauseElement, columns: Sequence[str] | None = None) -> None:
         self._statement = statement
         self._columns = columns
         self._compiled: dict[str, tuple[str, tuple[str, ...]]] = {}  # By the driver.
@@ -38,8 +37,8 @@ class Prepared:
             met: int = cursor.rowcount
         return met
 
-    def once(self, connection: Connection, values: Mapping[str, int]) -> Row:
-        """Execute it with *values* by name, and return the one row that it returns."""
+    def once(self, connection: Connection, values: Mapping[str, int | str]) -> Row:
+        """Execute it with *values* by name, and return the one row that it returns, if any."""
         text, names = self._for(connection)
         with _cursor(connection, text) as cursor:
             cursor.execute(text, tuple(values[name] for name in names))
@@ -51,7 +50,8 @@ class Prepared:
         dialect = connection.dialect
         found = self._compiled.get(dialect.driver)
         if found is None:
-            compiled: SQLCompiler = self._statement.compile(dialect=dialect, column_keys=self._columns)
+            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+            assert isinstance(compiled, SQLCompiler)
             found = self._compiled[dialect.driver] = str(compiled), tuple(compiled.positiontup or ())
         return found
 

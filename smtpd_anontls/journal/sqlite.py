@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT = 5.0  # Seconds; longer than any transaction of ours.
 _LOOK_EVERY = 0.02  # Seconds.
+# Who waits for the lock asks for it again after so long at the most.  SQLite itself comes to waiting 100 ms
+# between two tries, and finds others at work each time that it wakes up.
+_ASK_EVERY = 0.003
 
 # A text that decides by bytes, as in other databases; both sides of a comparison that
 # ignores case are folded beforehand.
@@ -37,12 +40,18 @@ _EVERY_CONNECTION = ("PRAGMA case_sensitive_like = ON",)
 _WRITING = (
     # FULL: COMMIT returns when the write-ahead log is on the disk; that is what a 250 stands for.
     "PRAGMA synchronous = FULL",
+    # A COMMIT that finds so many pages in the log copies them into the database, and its senders wait.  More
+    # than in _REMOVING: what a purge has written, the purge copies.
+    "PRAGMA wal_autocheckpoint = 4000",
     # What a burst has made of the write-ahead log is given back.
     "PRAGMA journal_size_limit = 67108864",
     # Some systems build SQLite so that it overwrites what is removed; where that takes writing pages
     # for nothing else, deliveries would wait for it.
     "PRAGMA secure_delete = FAST",
 )
+
+# COMMIT holds the lock while it waits for the disk; what removes waits behind it, see SqliteFile.settle.
+_REMOVING = ("PRAGMA synchronous = NORMAL", *_WRITING[2:])
 
 # The database, its write-ahead log and the index of that log, as SQLite names them.
 _SUFFIXES = ("", "-wal", "-shm")
@@ -73,6 +82,7 @@ class SqliteFile:
         self.name = str(self.path)
         self._paths = tuple(self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES)
         self._busy_timeout = busy_timeout
+        self._patience = f"PRAGMA busy_timeout = {busy_timeout * 1000:.0f}"
         self._on_warning = on_warning
         self._reader = self._engine("ro", "BEGIN", ())
         self._writer: Engine | None = None
@@ -99,11 +109,16 @@ class SqliteFile:
         self._writer = engine
 
     def open(self) -> None:
-        """Open the database for writing; JournalError where there is none: nothing is made."""
+        """Open the database for removing; JournalError where there is none: nothing is made."""
         with self.reading():
             pass
-        self._writer = self._engine("rw", "BEGIN IMMEDIATE", _WRITING)
+        self._writer = self._engine("rw", "BEGIN IMMEDIATE", _REMOVING)
         self._open_files = self._found()
+
+    def settle(self) -> None:
+        """Bring what was committed to the disk, without the lock that a COMMIT holds meanwhile."""
+        with suppress(FileNotFoundError), self._paths[1].open("rb") as log:
+            os.fdatasync(log.fileno())
 
     def close(self) -> None:
         """Close the connection for writing."""
@@ -140,6 +155,7 @@ class SqliteFile:
         problem = None
         try:
             with self._explained(), closing(self._writer.raw_connection()) as pooled:
+                pooled.cursor().execute(self._patience)
                 if pooled.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                     problem = JournalError(f"{self.path}: was moved, and a reader holds its log")
         except JournalError as error:
@@ -218,7 +234,7 @@ class SqliteFile:
             connection = sqlite3.connect(
                 where,
                 uri=True,
-                timeout=self._busy_timeout,
+                timeout=self._busy_timeout if mode == "ro" else _ASK_EVERY,
                 isolation_level=None,  # Transactions begin where _begin says so.
                 check_same_thread=False,  # The pool hands a connection to one thread at a time.
             )
@@ -238,7 +254,13 @@ class SqliteFile:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            prepared.begin(connection, begin)
+            end = time.monotonic() + self._busy_timeout
+            while True:
+                try:
+                    return prepared.begin(connection, begin)
+                except OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() >= end:
+                        raise
 
         return engine
 
@@ -248,7 +270,9 @@ class SqliteFile:
         if tables and state.name not in tables:
             raise JournalError(f"{self.path}: is the database of another program; choose another path")
         with closing(engine.raw_connection()) as pooled:
+            pooled.cursor().execute(self._patience)
             mode = pooled.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
+            pooled.cursor().execute(f"PRAGMA busy_timeout = {_ASK_EVERY * 1000:.0f}")
         if mode != ("wal",):
             raise JournalError(f"{self.path}: its file system knows no shared memory; choose a local disk")
         with engine.begin() as connection:
@@ -337,6 +361,12 @@ def _path_of(url: str) -> Path:
     if not shown.startswith("sqlite:"):
         raise JournalError(f"{shown}: no such kind of database; write sqlite:///path or postgresql://…")
     raise JournalError(f"{shown}: names no file; write sqlite:///path, or null to keep nothing")
+
+
+def _is_busy(error: OperationalError) -> bool:
+    """Whether another connection holds the lock."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)  # The primary code of all that are extended.
 
 
 def _identity(path: Path) -> Identity | None:

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from smtpd_anontls.journal import search
 from smtpd_anontls.journal.codec import microseconds
+from smtpd_anontls.journal.prepared import Prepared
 from smtpd_anontls.journal.schema import (
     events,
     message_bodies,
@@ -43,12 +44,15 @@ _FORGET_MESSAGES = update(state).values(
 )
 _FORGET_SESSIONS = update(state).values(session_count=state.c.session_count - bindparam("removed"))
 _FORGET_EVENTS = update(state).values(event_count=state.c.event_count - bindparam("removed"))
-_MESSAGE_TABLES: tuple[tuple[Table, Column[int]], ...] = (
-    (message_bodies, message_bodies.c.message_id),
-    (message_recipients, message_recipients.c.message_id),
-    (message_headers, message_headers.c.message_id),
-    (messages, messages.c.id),
-)
+_forget_a_message = [
+    Prepared(delete(column.table).where(column == bindparam("key")))
+    for column in (
+        message_bodies.c.message_id,
+        message_recipients.c.message_id,
+        message_headers.c.message_id,
+        messages.c.id,
+    )
+]
 _SESSION_TABLES: tuple[tuple[Table, Column[str]], ...] = (
     (session_transcripts, session_transcripts.c.session_id),
     (sessions, sessions.c.id),
@@ -90,8 +94,9 @@ def _sweep_messages(connection: Connection, retention: Retention, cutoff: int | 
 def forget_messages(connection: Connection, doomed: Mapping[int, int]) -> None:
     """Remove messages, by id and size, and count them out."""
     search.remove(connection, list(doomed))
-    for table, column in _MESSAGE_TABLES:
-        connection.execute(delete(table).where(column.in_(list(doomed))))
+    keys = [(number,) for number in doomed]
+    for statement in _forget_a_message:
+        statement.for_each(connection, keys)
     connection.execute(_FORGET_MESSAGES, {"removed": len(doomed), "octets": sum(doomed.values())})
 
 

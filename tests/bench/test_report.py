@@ -12,7 +12,17 @@ import pytest
 from bench import floor
 from bench.__main__ import main
 from bench.keys import make_keys
-from bench.publishing import BEGIN, END, RESULTS, ROOT, files_of, publish, rewritten
+from bench.publishing import (
+    BEGIN,
+    END,
+    JOURNAL_BEGIN,
+    JOURNAL_END,
+    RESULTS,
+    ROOT,
+    files_of,
+    publish,
+    rewritten,
+)
 from bench.reach import Row, reach
 from bench.report import document_of, readme_of, text_of
 from bench.results import Cell, Held, Machine, Results, from_json, to_json
@@ -115,12 +125,16 @@ def test_every_figure_is_in_the_documents() -> None:
 
 def test_a_run_is_published_and_read_again(tmp_path: Path) -> None:
     """README.md keeps what stands around the measurements; pictures are images; the figures are those of the run."""
-    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    (tmp_path / "README.md").write_text(
+        f"before\n{BEGIN}\nold\n{END}\nbetween\n{JOURNAL_BEGIN}{JOURNAL_END}\nafter\n"
+    )
     publish(a_run(), tmp_path)
     readme = (tmp_path / "README.md").read_text()
 
     assert readme.startswith(f"before\n{BEGIN}\n\n![")
-    assert readme.endswith(f"\n\n{END}\nafter\n")
+    assert f"\n\n{END}\nbetween\n{JOURNAL_BEGIN}\n\n" in readme
+    assert readme.endswith(f"\n\n{JOURNAL_END}\nafter\n")
+    assert "| receiving, us a message | 300 | 310 |" in readme
     assert from_json((tmp_path / RESULTS).read_text()) == a_run()
     for image in (tmp_path / "docs" / "images").iterdir():
         assert ET.parse(image).getroot().tag.endswith("svg")  # noqa: S314 - our own

@@ -16,8 +16,9 @@ from smtpd_anontls.domain.filters import EVERYTHING, Filter
 from smtpd_anontls.domain.records import Outcome
 from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.journal import following
+from smtpd_anontls.journal import purge as removing
 from smtpd_anontls.journal.errors import JournalError, MissingJournalError
-from smtpd_anontls.journal.purge import purge
+from smtpd_anontls.journal.purge import Pace, purge
 from smtpd_anontls.journal.reader import JournalReader
 from tests.command import PROGRAM, call, environment, on_terminal, run, serving
 from tests.components.journal_making import (
@@ -226,6 +227,38 @@ async def test_a_new_message_after_all_were_removed(url: str) -> None:
 
     assert kept == real
     assert kept[0] == 1
+
+
+async def test_in_many_turns(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few are looked for, and removed, at a time, all that the filter takes go, and no others."""
+    monkeypatch.setattr(removing, "_LOOKED_FOR", 5)
+    monkeypatch.setattr(removing, "_FEWEST", 2)
+    monkeypatch.setattr(removing, "_TURN", 0)
+    async with opened(url) as journal:
+        for number in range(1, 31):
+            who = "b@contoso.test" if number % 3 else "b@fabrikam.test"
+            await journal.deliver(message(number, recipients=(who,)), None)
+        removed = await asyncio.to_thread(purge, url, Filter(recipient="*@contoso.test"))
+
+        assert removed == 20
+        assert await ids_in(journal) == list(range(3, 31, 3))
+    kept, real = counted(url)
+    assert kept == real
+
+
+def test_the_pace_of_a_purge() -> None:
+    """What one transaction removes follows what those before have taken, by no more than a factor of two."""
+    pace = Pace()
+    began = pace.messages
+    faster = [(pace.after(pace.messages, 1e-9), pace.messages) for _ in range(10)]
+    slower = [(pace.after(pace.messages, 1.0), pace.messages) for _ in range(10)]
+    pace.after(began, 0.01)
+
+    assert [messages for _, messages in faster[:2]] == [2 * began, 4 * began]
+    assert faster[-1] == (0.01, 500)
+    assert [messages for _, messages in slower[:2]] == [250, 125]
+    assert slower[-1] == (1.0, began)
+    assert pace.messages == 2 * began
 
 
 def test_nothing_to_remove_from(tmp_path: Path) -> None:
