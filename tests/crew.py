@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from contextlib import asynccontextmanager
@@ -107,6 +108,11 @@ def is_worker(process: int) -> bool:
 def kill(process: int) -> None:
     """Send SIGKILL to a process that a test has started."""
     os.kill(process, signal.SIGKILL)
+
+
+def events_in(folder: Path) -> list[Json]:
+    """Return the events in the event log of a lab."""
+    return [json.loads(line) for line in (folder / "application.jsonl").read_text().splitlines()]
 
 
 async def deliver(address: tuple[str, int], subject: str, *, recipient: str = "b@lab.test") -> int:
