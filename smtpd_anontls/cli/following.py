@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options
-from smtpd_anontls.cli.groups import Command
+from smtpd_anontls.cli.groups import Command, Number, WholeNumber
 from smtpd_anontls.cli.history import MARKS, event, message, session, show_messages, tls_in_short
 from smtpd_anontls.cli.journals import (
     EVENT_FILTERS,
@@ -111,7 +111,7 @@ def _show_event(each: dict[str, Any]) -> None:
 @message.command("wait", cls=Command)
 @click.option(
     "--count",
-    type=click.IntRange(1, 100_000),
+    type=WholeNumber(1, 100_000),
     default=1,
     show_default=True,
     metavar="N",
@@ -119,7 +119,7 @@ def _show_event(each: dict[str, Any]) -> None:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -36,6 +36,18 @@ class OneOf(click.ParamType[str]):
         return found[0]
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within bounds, which a mistake calls so and not an integer range."""
+
+    name = "whole number"
+
+
+class Number(click.FloatRange):
+    """A number within bounds, in the same way."""
+
+    name = "number"
+
+
 class CommandGroup(click.Group):
     """A group whose commands stand in their own order, under headings; a misspelt one is told the nearest."""
 

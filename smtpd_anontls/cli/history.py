@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
-from smtpd_anontls.cli.groups import Command, CommandGroup
+from smtpd_anontls.cli.groups import Command, CommandGroup, WholeNumber
 from smtpd_anontls.cli.journals import (
     EVENT_FILTERS,
     MESSAGE_FILTERS,
@@ -237,7 +237,7 @@ def show_messages(messages: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 @message.command("show", cls=Command)
-@click.argument("message_id", metavar="ID", type=click.IntRange(0, _HIGHEST_ID))
+@click.argument("message_id", metavar="ID", type=WholeNumber(0, _HIGHEST_ID))
 @click.option("--raw", is_flag=True, help="Write the message to stdout, byte for byte as it was received.")
 @common_options
 @reading

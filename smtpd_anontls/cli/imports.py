@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
-from smtpd_anontls.cli.groups import Command
+from smtpd_anontls.cli.groups import Command, WholeNumber
 from smtpd_anontls.cli.output import NOTHING, Column, diagnose, say, say_facts, say_json, say_verbatim, table
 from smtpd_anontls.domain.directory_value import Named
 from smtpd_anontls.domain.instants import rfc3339_seconds
@@ -43,7 +43,7 @@ _HIGHEST_OFFSET = 65534
 @click.option("--server", metavar="NAME", help="Which server, where the dumps hold several.")
 @click.option(
     "--port-offset",
-    type=click.IntRange(0, _HIGHEST_OFFSET),
+    type=WholeNumber(0, _HIGHEST_OFFSET),
     default=0,
     metavar="N",
     help="Add N to each port, so that `serve` needs no right to ports below 1024.",

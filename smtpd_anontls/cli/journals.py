@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode
-from smtpd_anontls.cli.groups import COMMON, Option
+from smtpd_anontls.cli.groups import COMMON, Option, WholeNumber
 from smtpd_anontls.domain.filters import Filter
 from smtpd_anontls.journal import following
 from smtpd_anontls.journal.errors import JournalError
@@ -83,7 +83,7 @@ def filtered(
             return result
         limit = click.option(
             "--limit",
-            type=click.IntRange(1, 100_000),
+            type=WholeNumber(1, 100_000),
             default=50,
             show_default=True,
             metavar="N",

@@ -14,7 +14,7 @@ import click
 from smtpd_anontls.certificates.stand_ins import StandIns
 from smtpd_anontls.certificates.store import StoreError
 from smtpd_anontls.cli.common import CommandError, Common, ExitCode, common_options, program
-from smtpd_anontls.cli.groups import Command, OneOf
+from smtpd_anontls.cli.groups import Command, OneOf, WholeNumber
 from smtpd_anontls.cli.logs import LogFormat, log_record, logging_to_stderr
 from smtpd_anontls.cli.output import say, say_json, say_verbatim
 from smtpd_anontls.cli.selections import overview
@@ -70,7 +70,7 @@ MOST_WORKERS = 256
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
+    type=WholeNumber(1, MOST_WORKERS),
     default=1,
     show_default=True,
     metavar="N",

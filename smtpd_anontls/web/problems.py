@@ -124,26 +124,36 @@ async def answer_fault(_request: Request, _error: Exception) -> Response:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, BROKEN)
 
 
-async def answer_validation(_request: Request, error: Exception) -> Response:
+async def answer_validation(request: Request, error: Exception) -> Response:
     """Answer a request whose parameters or body have the wrong shape; the values are not repeated."""
     assert isinstance(error, RequestValidationError)
-    errors = [_objection(each) for each in error.errors()]
+    says_json = "json" in request.headers.get("content-type", "").lower()
+    errors = [_objection(each, says_json=says_json) for each in error.errors()]
     first = errors[0]
     return problem(UNPROCESSABLE, f"{first['name']}: {first['detail']}", errors=errors)
 
 
+_SAY_JSON = "was not read as JSON; send it with the header Content-Type: application/json"
 _SENTENCES = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path does not have this method",
 }
 
 
-def _objection(found: Any) -> dict[str, str]:
+def _objection(found: Any, *, says_json: bool) -> dict[str, str]:
     place, *names = found["loc"]
+    if place == "body" and found["type"] == "json_invalid":
+        return _of_body(f"is no JSON: {found['ctx']['error']}, at character {names[0]}")
+    if place == "body" and not names and found["type"] != "missing":
+        return _of_body("must be a JSON object" if says_json else _SAY_JSON)
     name = ".".join(str(each) for each in names if not isinstance(each, int) or place == "body")
     unknown = found["type"] == "extra_forbidden"
     detail = "is not known here; the parameters are in /api/openapi.json" if unknown else str(found["msg"])
     return {"in": str(place), "name": name or str(place), "detail": detail}
+
+
+def _of_body(detail: str) -> dict[str, str]:
+    return {"in": "body", "name": "body", "detail": detail}
 
 
 def failures(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:

@@ -451,7 +451,7 @@ def test_what_is_not_there_is_exit_code_1(past: Past, words: tuple[str, ...], li
 
 
 BAD_USAGE = [
-    (("message", "show", "one"), "'one' is not a valid integer"),
+    (("message", "show", "one"), "'one' is not a valid whole number"),
     (("message", "show", str(2**63)), f"{2**63} is not in the range"),
     (("session", "list", "--limit", "0"), "0 is not in the range 1<=x<=100000"),
     (("session", "list", "--outcome", "fine"), "--outcome: 'fine' is not one of completed"),

@@ -477,6 +477,7 @@ def test_no_journal(lab: Lab, words: tuple[str, ...]) -> None:
     [
         (("wait", "--count", "0"), "0 is not in the range"),
         (("wait", "--timeout", "-1"), "-1.0 is not in the range"),
+        (("wait", "--timeout", "soon"), "'soon' is not a valid number"),
         (("wait", "--since", "yesterday"), "--since: 'yesterday' is neither a time nor an id"),
         (("purge", "--older-than", "old"), "'old' is not a duration"),
         (("purge", "--older-than", "-1"), "-1.0 is out of range"),

@@ -91,3 +91,22 @@ async def test_what_is_not_taken(lab: Lab, body: Any, errors: dict[str, str]) ->
     assert {each["name"]: each["detail"] for each in problem["errors"]} == errors
     assert shown["version"] == 0
     assert [each["fault"] for each in shown["items"]] == [BUSY]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "detail"),
+    [
+        ("application/x-www-form-urlencoded", '{"faults": []}', "header Content-Type: application/json"),
+        ("application/json", '{"faults": [', "is no JSON: Expecting value, at character 12"),
+        ("application/json", "[]", "must be a JSON object"),
+        ("application/json", "", "Field required"),
+    ],
+)
+async def test_a_body_that_is_none(lab: Lab, content_type: str, content: str, detail: str) -> None:
+    """What people forget with curl is told in words that help."""
+    async with visiting(lab) as visit:
+        headers = {"Content-Type": content_type}
+        problem = await visit.problem(422, "PUT", "faults", content=content, headers=headers)
+
+    assert problem["detail"].startswith("body: ")
+    assert problem["detail"].endswith(detail)
