@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from smtpd_anontls.domain.matching import Bound
+from smtpd_anontls.domain.matching import Bound, match
 from smtpd_anontls.smtp.listener import ListenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from smtpd_anontls.domain.connectors import Server
-    from smtpd_anontls.domain.endpoints import Binding
+    from smtpd_anontls.domain.endpoints import Binding, IPAddress
+    from smtpd_anontls.domain.matching import NotTaken, Taken
 
     OnFailure = Callable[[ListenError], None] | None
     # A connector's binding to port 0, by server and connector.
     Place = tuple[str, str, Binding]
+
+# Peers of which it is known who takes them.
+_REMEMBERED = 1000
 
 
 class Opens(Protocol):
@@ -38,6 +42,31 @@ class Bindings:
     bound: tuple[Bound, ...] = ()
     # The real binding of each binding to port 0, which the connector keeps.
     given: Mapping[Place, Binding] = field(default_factory=dict)
+
+    # What was said of the last peers: most come again, and asking anew takes a look at every connector.
+    _said: dict[object, Taken | NotTaken] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _proxied: Sequence[Bound] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_proxied", [each for each in self.bound if each.connector.proxy_protocol])
+
+    def match(self, local: tuple[IPAddress, int], remote: IPAddress) -> Taken | NotTaken:
+        """Return the connector that takes a connection from *remote* to *local*, or why none does."""
+        said = self._said.get((local, remote))
+        if said is None:
+            if len(self._said) >= _REMEMBERED:
+                self._said.clear()
+            said = self._said[local, remote] = match(self.bound, local, remote)
+        return said
+
+    def trusts(self, proxy: IPAddress, local: tuple[IPAddress, int]) -> bool:
+        """Whether *proxy* is a trusted proxy of a connector that listens on *local*."""
+        return any(
+            trusted.covers(proxy)
+            for bound in self._proxied
+            if bound.binding.covers(*local)
+            for trusted in bound.connector.trusted_proxies
+        )
 
     def address(self, connector: str, server: str | None = None) -> tuple[str, int]:
         """Return host and port on which *connector* listens; KeyError where it does not."""

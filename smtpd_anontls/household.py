@@ -19,7 +19,7 @@ from smtpd_anontls.deciding import close_directory
 from smtpd_anontls.domain.endpoints import Binding
 from smtpd_anontls.domain.flags import ProtocolLoggingLevel
 from smtpd_anontls.domain.limits import Connections, MessageRates
-from smtpd_anontls.domain.matching import NotTaken, match
+from smtpd_anontls.domain.matching import NotTaken
 from smtpd_anontls.domain.records import Acknowledged, TlsVerb
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
@@ -210,19 +210,14 @@ class Household:
 
     def expects_proxy_header(self, arrival: Arrival) -> bool:
         """Whether the peer is a trusted proxy of a connector that listens there."""
-        return any(
-            trusted.covers(arrival.remote[0])
-            for bound in self._bindings.bound
-            if bound.connector.proxy_protocol and bound.binding.covers(*arrival.local)
-            for trusted in bound.connector.trusted_proxies
-        )
+        return self._bindings.trusts(arrival.remote[0], arrival.local)
 
     async def welcome(self, arrival: Arrival) -> Welcome | Refusal:
         """Match the connector, count the session, and run both selections; their events are written."""
         await self.refresh()
         # What holds now holds for the whole session; nothing is awaited before all of it is in hand.
         surroundings = self.surroundings
-        taken = match(self._bindings.bound, arrival.local, arrival.remote[0])
+        taken = self._bindings.match(arrival.local, arrival.remote[0])
         if isinstance(taken, NotTaken):
             return Refusal(taken.server, taken.detail)
         server, connector = taken.server, taken.connector

@@ -12,6 +12,7 @@ import stat
 import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -61,15 +62,19 @@ class FolderRead:
     problem: str | None = None
     stamps: Mapping[str, Stamp] = field(init=False, repr=False)
     settled: bool = field(init=False)
+    _under_password: tuple[FileRead, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        under_password = [file for file in self.files.values() if file.password.source is not None]
+        object.__setattr__(self, "_under_password", tuple(under_password))
         read_under = {name: file.stamp for name, file in self.files.items()}
         object.__setattr__(self, "stamps", {**read_under, **self.left_out})
         object.__setattr__(self, "settled", all(file.settled for file in self.files.values()))
 
     def has_current_passwords(self) -> bool:
         """Whether the files would be read with the same passwords again."""
-        return all(file.password.is_current() for file in self.files.values())
+        # All others were read without one, and would be again.
+        return all(file.password.is_current() for file in self._under_password)
 
 
 class FolderProblemError(Exception):
@@ -97,7 +102,7 @@ def scan(folder: Path) -> Listing:
             f"cannot be listed ({reason_of(error)}); this user needs read and search permission"
         ) from error
     stamps = {name: stamp for name, stamp in found.items() if isinstance(stamp, Stamp)}
-    return Listing(stamps, whole=_Nothing.VANISHED not in found.values())
+    return Listing(stamps, len(stamps) == len(found) or _Nothing.VANISHED not in found.values())
 
 
 def is_current(folder: Path, known: FolderRead) -> bool:
@@ -169,6 +174,8 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :].lower()
 
 
+# Each connection looks at the same few names.
+@lru_cache(maxsize=MAX_FILES)
 def _is_looked_at(name: str) -> bool:
     if _suffix(name) not in _SUFFIXES and name not in _ABOUT_CERTIFICATES:
         return False

@@ -38,33 +38,21 @@ def ehlo_reply(
     # Both verbs are gone once either has been used.
     verbs = (TlsVerb.STARTTLS, TlsVerb.X_ANONYMOUSTLS) if secured_by is None else ()
     lines = [
-        *_size(connector),
-        *_where(connector.pipelining_enabled, "PIPELINING"),
-        *_where(connector.delivery_status_notification_enabled, "DSN"),
-        *_where(connector.enhanced_status_codes_enabled, "ENHANCEDSTATUSCODES"),
-        *(verb.value for verb in verbs if verb in offered),
-        *mechanisms.lines(),
-        *_where(connector.eight_bit_mime_enabled, "8BITMIME"),
-        *_where(connector.binary_mime_enabled, "BINARYMIME"),
-        *_where(connector.chunking_enabled, "CHUNKING"),
-        *_where(connector.smtp_utf8_enabled, "SMTPUTF8"),
+        (connector.size_enabled is SizeEnabled.Enabled, f"SIZE {connector.max_message_size}"),
+        (connector.size_enabled is SizeEnabled.EnabledWithoutValue, "SIZE"),
+        (connector.pipelining_enabled, "PIPELINING"),
+        (connector.delivery_status_notification_enabled, "DSN"),
+        (connector.enhanced_status_codes_enabled, "ENHANCEDSTATUSCODES"),
+        *[(verb in offered, verb.value) for verb in verbs],
+        *[(True, line) for line in mechanisms.lines()],
+        (connector.eight_bit_mime_enabled, "8BITMIME"),
+        (connector.binary_mime_enabled, "BINARYMIME"),
+        (connector.chunking_enabled, "CHUNKING"),
+        (connector.smtp_utf8_enabled, "SMTPUTF8"),
         # Seen wherever the connector takes Exchange servers, and nowhere else.
-        *_where(AuthMechanism.ExchangeServer in connector.auth_mechanism, "XRDST"),
+        (AuthMechanism.ExchangeServer in connector.auth_mechanism, "XRDST"),
         # Set-ReceiveConnector names both; their place is in no public capture.
-        *_where(connector.long_addresses_enabled, "XLONGADDR"),
-        *_where(connector.orar_enabled, "XORAR"),
+        (connector.long_addresses_enabled, "XLONGADDR"),
+        (connector.orar_enabled, "XORAR"),
     ]
-    return Reply(250, "", hello(fqdn, peer), tuple(lines))
-
-
-def _where(holds: bool, keyword: str) -> tuple[str, ...]:  # noqa: FBT001 - read as "where it holds"
-    return (keyword,) if holds else ()
-
-
-def _size(connector: ReceiveConnector) -> tuple[str, ...]:
-    match connector.size_enabled:
-        case SizeEnabled.Enabled:
-            return (f"SIZE {connector.max_message_size}",)
-        case SizeEnabled.EnabledWithoutValue:
-            return ("SIZE",)
-    return ()
+    return Reply(250, "", hello(fqdn, peer), tuple([line for holds, line in lines if holds]))

@@ -9,6 +9,7 @@ was only ever seen inside an X-ANONYMOUSTLS session.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.authentication import Mechanism
@@ -45,24 +46,40 @@ def offered_mechanisms(
     connector: ReceiveConnector, *, secured_by: TlsVerb | None, has_keytab: bool, observes: bool
 ) -> Mechanisms:
     """Return what is offered; *has_keytab*: GSSAPI can be answered, *observes*: EXCHANGEAUTH is looked at."""
-    return Mechanisms(
-        _auth(connector, secured=secured_by is not None, has_keytab=has_keytab),
-        _exps(
-            connector,
-            anonymous=secured_by is TlsVerb.X_ANONYMOUSTLS,
-            has_keytab=has_keytab,
-            observes=observes,
-        ),
+    # GSSAPI has to be enabled for AUTH, while X-EXPS asks for the keytab alone.
+    can_gssapi = connector.enable_auth_gssapi and has_keytab
+    return _offered(
+        connector.auth_mechanism,
+        secured_by,
+        can_gssapi=can_gssapi,
+        has_keytab=has_keytab,
+        observes=observes,
     )
 
 
-def _auth(connector: ReceiveConnector, *, secured: bool, has_keytab: bool) -> tuple[Mechanism, ...] | None:
-    mechanism = connector.auth_mechanism
+# Each EHLO asks, and there are few answers.
+@lru_cache(maxsize=100)
+def _offered(
+    mechanism: AuthMechanism,
+    secured_by: TlsVerb | None,
+    *,
+    can_gssapi: bool,
+    has_keytab: bool,
+    observes: bool,
+) -> Mechanisms:
+    anonymous = secured_by is TlsVerb.X_ANONYMOUSTLS
+    return Mechanisms(
+        _auth(mechanism, secured=secured_by is not None, can_gssapi=can_gssapi),
+        _exps(mechanism, anonymous=anonymous, has_keytab=has_keytab, observes=observes),
+    )
+
+
+def _auth(mechanism: AuthMechanism, *, secured: bool, can_gssapi: bool) -> tuple[Mechanism, ...] | None:
     if not mechanism & (AuthMechanism.Integrated | AuthMechanism.BasicAuth):
         return None
     offered = []
     if AuthMechanism.Integrated in mechanism:
-        if connector.enable_auth_gssapi and has_keytab:
+        if can_gssapi:
             offered.append(Mechanism.GSSAPI)
         offered.append(Mechanism.NTLM)
     if AuthMechanism.BasicAuth in mechanism and (
@@ -73,9 +90,9 @@ def _auth(connector: ReceiveConnector, *, secured: bool, has_keytab: bool) -> tu
 
 
 def _exps(
-    connector: ReceiveConnector, *, anonymous: bool, has_keytab: bool, observes: bool
+    mechanism: AuthMechanism, *, anonymous: bool, has_keytab: bool, observes: bool
 ) -> tuple[Mechanism, ...] | None:
-    if AuthMechanism.ExchangeServer not in connector.auth_mechanism:
+    if AuthMechanism.ExchangeServer not in mechanism:
         return None
     offered = []
     if anonymous and observes:
