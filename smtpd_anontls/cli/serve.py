@@ -27,7 +27,7 @@ from smtpd_anontls.protocol_log.log import ProtocolLogError
 from smtpd_anontls.provisioning import ProvisioningError
 from smtpd_anontls.receiver import Receiver
 from smtpd_anontls.settings.load import ConfigError, load_config
-from smtpd_anontls.smtp.event_loop import loop_factory
+from smtpd_anontls.smtp.event_loop import loop_factory, spare_what_stays
 from smtpd_anontls.smtp.listener import ListenError
 from smtpd_anontls.supervisor.process import WorkerError
 from smtpd_anontls.supervisor.sockets import shares_ports
@@ -165,6 +165,7 @@ async def _serve(
         else:
             _introduce(common, receiver, page)
         sys.stdout.flush()
+        spare_what_stays()
         await stop.wait()
         form.inform("stopping: open transactions get to finish")
     form.inform("stopped")

@@ -6,13 +6,15 @@ handshake itself is OpenSSL's.
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.records import ClientHello
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # What is kept for reading; a ClientHello is far smaller.
 MAX_CLIENT_HELLO = 16 * 1024
@@ -23,6 +25,7 @@ _SERVER_NAME = 0
 _SUPPORTED_VERSIONS = 43
 _TLS_1_0 = 0x0301
 _TLS_1_2 = 0x0303
+_EXTENSION = struct.Struct(">HH")  # Its type, and how many octets follow.
 
 _VERSIONS: Mapping[int, str] = MappingProxyType(
     {
@@ -119,7 +122,7 @@ def _body(body: _Reader) -> ClientHello:
     legacy_version = body.number(2)
     body.take(32)  # random
     body.vector(1)  # session id
-    suites = _numbers(body.vector(2))
+    suites = _named_suites(bytes(body.vector(2).octets))
     body.vector(1)  # compression methods
     # Without the extension the client speaks the versions up to the one named here, TLS 1.2 at
     # most (RFC 8446 section 4.2.1); one older than TLS is the only one that it names.
@@ -127,28 +130,45 @@ def _body(body: _Reader) -> ClientHello:
     versions = [number for number in sorted(_VERSIONS, reverse=True) if _TLS_1_0 <= number <= highest]
     versions = versions or [legacy_version]
     server_name: str | None = None
-    extensions = body.vector(2) if body.octets else _Reader(b"")
-    while extensions.octets:
-        kind, content = extensions.number(2), extensions.vector(2)
+    extensions = bytes(body.vector(2).octets) if body.octets else b""
+    for kind, content in _extensions(extensions):
         if kind == _SUPPORTED_VERSIONS:
-            versions = _numbers(content.vector(1))
-        elif kind == _SERVER_NAME and content.octets:
-            names = content.vector(2)
+            versions = _numbers(bytes(_Reader(content).vector(1).octets))
+        elif kind == _SERVER_NAME and content:
+            names = _Reader(content).vector(2)
             names.take(1)
             server_name = bytes(names.vector(2).octets).decode("ascii", "backslashreplace")
     return ClientHello(
-        versions=tuple(_VERSIONS.get(number, f"0x{number:04X}") for number in versions),
-        cipher_suites=tuple(
-            _SUITES.get(number, f"0x{number:04X}") for number in suites if number not in _SIGNALS
-        ),
+        versions=tuple([_VERSIONS.get(number, f"0x{number:04X}") for number in versions]),
+        cipher_suites=suites,
         server_name=server_name,
     )
 
 
-def _numbers(vector: _Reader) -> list[int]:
-    numbers = []
-    while vector.octets:
-        number = vector.number(2)
-        if number not in _GREASE:
-            numbers.append(number)
-    return numbers
+def _extensions(octets: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and content of each extension; unpacked at its place, since there are a dozen of them."""
+    at = 0
+    while at < len(octets):
+        begin = at + _EXTENSION.size
+        if begin > len(octets):
+            raise IndexError
+        kind, size = _EXTENSION.unpack_from(octets, at)
+        at = begin + size
+        if at > len(octets):
+            raise IndexError
+        yield kind, octets[begin:at]
+
+
+# A client offers the same suites each time, some thirty of them.
+@lru_cache(maxsize=10)
+def _named_suites(octets: bytes) -> tuple[str, ...]:
+    return tuple(
+        [_SUITES.get(number, f"0x{number:04X}") for number in _numbers(octets) if number not in _SIGNALS]
+    )
+
+
+def _numbers(octets: bytes) -> list[int]:
+    count, rest = divmod(len(octets), 2)
+    if rest:
+        raise IndexError
+    return [number for number in struct.unpack(f">{count}H", octets) if number not in _GREASE]

@@ -71,10 +71,9 @@ class Row(NamedTuple):
     @property
     def octets(self) -> bytes:
         """What is written, its line end included, which stands nowhere else in it; made anew each time."""
-        line = (
-            f"{rfc3339(self.time)},{self.ids},{self.number},{self.endpoints},{self.event.value},"
-            f"{columns(self.data, self.context)}\r\n"
-        )
+        # Most rows have no context.
+        said = columns(self.data, self.context) if self.context else f"{_value(self.data)},"
+        line = f"{rfc3339(self.time)},{self.ids},{self.number},{self.endpoints},{self.event},{said}\r\n"
         return line.encode()
 
 
@@ -93,13 +92,6 @@ def header(begun: datetime) -> bytes:
 def columns(*values: str) -> str:
     """Return *values* as they stand in a row, commas between them."""
     return ",".join(map(_value, values))
-
-
-def row(
-    time: datetime, event: Event, data: str, context: str, *, ids: str, number: int, endpoints: str
-) -> Row:
-    """Return a row; *ids* (of the connector and the session) and *endpoints* are columns already."""
-    return Row(time, ids, number, endpoints, event, data, context)
 
 
 def _value(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from smtpd_anontls.domain.instants import rfc3339
 from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.domain.records import TlsVerb
-from smtpd_anontls.protocol_log.rows import Event, columns, row
+from smtpd_anontls.protocol_log.rows import Event, Row, columns
 from smtpd_anontls.protocol_log.schannel import outcome
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from smtpd_anontls.domain.certificate import Certificate
     from smtpd_anontls.domain.records import TlsFacts
-    from smtpd_anontls.protocol_log.rows import Row
 
 _CODE = 3  # Digits of a reply; "250-" and "250 " come before its text.
 
@@ -136,19 +135,16 @@ class SessionRows:
         self._note(Event.DISCONNECT, "", reason)
 
     def _note(self, event: Event, data: str = "", context: str = "") -> None:
-        rows = []
+        before: tuple[Row, ...] = ()
         if self._dropped:
             told = f"Rows dropped before this one: {self._dropped}"
-            rows.append(self._row(self._sequence, Event.INFORMATION, "", told))
-        rows.append(self._row(self._sequence + len(rows), event, data, context))
-        if self._put(*rows):
-            self._sequence += len(rows)
+            before = (self._row(self._sequence, Event.INFORMATION, "", told),)
+        if self._put(*before, self._row(self._sequence + len(before), event, data, context)):
+            self._sequence += len(before) + 1
             self._dropped = 0
         else:
             self._sequence += 1  # The gap shows where it was.
             self._dropped += 1
 
     def _row(self, number: int, event: Event, data: str, context: str) -> Row:
-        return row(
-            self._clock(), event, data, context, ids=self._ids, number=number, endpoints=self._endpoints
-        )
+        return Row(self._clock(), self._ids, number, self._endpoints, event, data, context)

@@ -24,7 +24,7 @@ from smtpd_anontls.household import DRAIN_TIMEOUT, Household, journal_of, utc_no
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import MemoryJournal
 from smtpd_anontls.reloading import is_current
-from smtpd_anontls.smtp.event_loop import loop_factory
+from smtpd_anontls.smtp.event_loop import loop_factory, spare_what_stays
 from smtpd_anontls.smtp.listener import Listener
 from smtpd_anontls.supervisor.asking import Questions
 from smtpd_anontls.supervisor.channel import Channel
@@ -101,6 +101,7 @@ class Worker(Household):
             self._outbox.open()
             opened.push_async_callback(self._outbox.close)
             self._channel.send(Opened())
+            spare_what_stays()
             tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._tell_condition())]
             await self._drained.wait()
             for task in tasks:

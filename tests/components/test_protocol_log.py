@@ -19,12 +19,11 @@ import pytest
 from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.protocol_log.folder import LogFolder
 from smtpd_anontls.protocol_log.log import MAX_WAITING, ProtocolLog, ProtocolLogError
-from smtpd_anontls.protocol_log.rows import FIELDS, LONGEST_VALUE, Event, columns, header, row
+from smtpd_anontls.protocol_log.rows import FIELDS, LONGEST_VALUE, Event, Row, columns, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpd_anontls.protocol_log.rows import Row
     from smtpd_anontls.protocol_log.session import SessionRows
 
 NOW = datetime(2026, 11, 22, 12, 40, tzinfo=UTC)
@@ -98,7 +97,7 @@ def folder_of(path: Path, **limits: Any) -> LogFolder:
 def a_row(text: str, time: datetime = NOW) -> Row:
     """Return a row with that data."""
     ids, endpoints = columns(CONNECTOR, "0" * 16), columns("a", "b")
-    return row(time, Event.RECEIVED, text, "", ids=ids, number=0, endpoints=endpoints)
+    return Row(time, ids, 0, endpoints, Event.RECEIVED, text, "")
 
 
 def wrote(folder: LogFolder, *texts: str, time: datetime = NOW) -> None:

@@ -25,13 +25,12 @@ from smtpd_anontls.domain.protocol_log import Layout
 from smtpd_anontls.domain.records import ClientHello, TlsFacts, TlsVerb
 from smtpd_anontls.domain.tls_policy import TlsPolicy
 from smtpd_anontls.protocol.handshake import describe_failure, describe_loss, describe_silence
-from smtpd_anontls.protocol_log.rows import FIELDS, LONGEST_VALUE, Event, columns, header, row
+from smtpd_anontls.protocol_log.rows import FIELDS, LONGEST_VALUE, Event, Row, columns, header
 from smtpd_anontls.protocol_log.session import SessionRows
 from tests.making import certificate
 
 if TYPE_CHECKING:
     from smtpd_anontls.domain.certificate import Certificate
-    from smtpd_anontls.protocol_log.rows import Row
 
 START = datetime(2024, 3, 13, 9, 1, 18, 723000, tzinfo=UTC)
 CONNECTOR = r"MBX1\Default Frontend MBX1"
@@ -483,5 +482,5 @@ def test_other_time_zones() -> None:
     """A row has UTC and milliseconds, whatever zone the clock has."""
     later = START.astimezone(tz=None) + timedelta(microseconds=700)
 
-    written = row(later, Event.SENT, "e", "f", ids=columns("a", "b"), number=7, endpoints=columns("c", "d"))
+    written = Row(later, columns("a", "b"), 7, columns("c", "d"), Event.SENT, "e", "f")
     assert written.octets == b"2024-03-13T09:01:18.723Z,a,b,7,c,d,>,e,f\r\n"
