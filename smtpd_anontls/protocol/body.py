@@ -72,16 +72,15 @@ class DataReader:
         self._buffer = bytearray(b"\r\n")
         self._searched = 0
         self._dropped = False
-        self._whole: bytes | None = None  # A body that came in one piece, its end cut off.
+        self._whole: bytes | None = None  # A message that came in one piece.
 
     def feed(self, octets: bytes) -> bytes | None:
         """Take more octets; return those behind the end, or None while the end has not come."""
         buffer = self._buffer
-        if len(buffer) == len(_LINE_END) and octets.endswith(_END) and not octets.startswith(_EMPTY):
-            end = octets.find(_END)
-            if end == len(octets) - len(_END):
-                # Nearly every small message is here in one piece; nothing has to be collected.
-                self._whole = octets[: end + len(_LINE_END)]
+        if len(buffer) == len(_LINE_END) and octets.endswith(_END):
+            # Nearly every small message is here in one piece.
+            self._whole = _whole_message(octets)
+            if self._whole is not None:
                 return b""
         buffer += octets
         end = buffer.find(_END, self._searched)
@@ -105,7 +104,7 @@ class DataReader:
         """Return the message without dot-stuffing (section 4.5.2); None where it was over the limit."""
         if self._dropped:
             return None
-        content = self._unstuffed() if self._whole is None else _without_stuffing(self._whole)
+        content = self._unstuffed() if self._whole is None else self._whole
         return content if len(content) <= self._limit else None
 
     def _unstuffed(self) -> bytes:
@@ -130,8 +129,18 @@ class DataReader:
         return content
 
 
-def _without_stuffing(body: bytes) -> bytes:
-    """Return *body* with no dot before what its lines hold; the same object where there is none."""
-    if _STUFFED in body:
-        body = body.replace(_STUFFED, _LINE_END)
-    return body[1:] if body.startswith(b".") else body
+def _whole_message(octets: bytes) -> bytes | None:
+    """Return the message that *octets* are, from the first to the last; None where its end comes earlier.
+
+    They end with an end.  One search finds it and the dots to take out, where others search once for each:
+    50 KB and 1 KB take about half the time so.
+    """
+    first, *behind_dots = octets.split(_STUFFED)
+    del behind_dots[-1]
+    is_ended = octets.startswith(_EMPTY) or any(
+        not each or each.startswith(_LINE_END) for each in behind_dots
+    )
+    if is_ended:
+        return None
+    message = _LINE_END.join([first, *behind_dots, b""])
+    return message[1:] if message.startswith(b".") else message

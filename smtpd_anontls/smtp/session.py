@@ -204,7 +204,12 @@ class WireSession(Stream):
             self.house.report_fault(self.id, error)
             self.transcript.note("an internal error was recorded")
             reply = replies.LOCAL_ERROR
-        if reply is not None:
+        if reply is None:
+            return
+        if reply.code < _PERMANENT:
+            # Nothing holds it back, and it counts as no error.
+            self.reply(reply)
+        else:
             await self._answer(reply)
 
     def is_too_long(self, line: bytes) -> bool:
@@ -214,7 +219,7 @@ class WireSession(Stream):
         return not long_addresses or len(line) > LONGEST_COMMAND_WITH_LONG_ADDRESSES
 
     async def _answer(self, reply: Reply) -> None:
-        """Give *reply*, held back where TarpitInterval says so, or end a session of too many errors."""
+        """Give a *reply* of 500 or more, held back where TarpitInterval says so, or end a session of too many errors."""
         assert self.welcome is not None
         if reply is self.injected:
             self.reply(reply)
