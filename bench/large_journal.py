@@ -120,10 +120,10 @@ def add(file: SqliteFile, numbers: range, count: int, *, group: int = GROUP) -> 
 
 def make_searchable(file: SqliteFile) -> None:
     """Take all messages into the search index, as an idle receiver does."""
-    more = True
+    more, merging = True, search.merging()
     while more:
         with file.writing() as connection:
-            more = search.extend(connection)
+            more = search.tidy(connection, merging) or search.extend(connection)
 
 
 def paths_over(count: int) -> list[str]:

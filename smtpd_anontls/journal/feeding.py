@@ -33,19 +33,34 @@ class Feeding:
         self._newest = 0  # Message, and when it was first seen to be that.
         self._newest_since = self.due
         self._unlooked = 0  # Messages of this receiver's own.
+        self._untidy = False
+        self._merging = search.merging()
 
     def delivered(self, count: int) -> None:
-        """Note that so many messages have been written: feeding waits."""
+        """Note that so many messages have been written: feeding waits, but for merging that has begun."""
         if count:
             self._unlooked += count
-            self.due = self._clock() + (0 if self._unlooked >= LOOK_EVERY else IDLE)
+            at_once = self._untidy or self._unlooked >= LOOK_EVERY
+            self.due = self._clock() + (0 if at_once else IDLE)
+
+    def removed(self) -> None:
+        """Note that messages have been removed: what that leaves in the index is merged."""
+        self._untidy = True
+        self.due = self._clock()
 
     def later(self) -> None:
         """Try again after a while: what :meth:`feed` was to do has failed."""
         self.due = self._clock() + _RETRY_EVERY
 
     def feed(self) -> None:
-        """Take in one batch, unless a receiver delivers meanwhile and the index is not too far behind."""
+        """Merge a little of what was taken in or removed, or take in one batch.
+
+        None is taken in while a receiver delivers, unless the index is too far behind.
+        """
+        if self._untidy:
+            with self._database.writing() as connection:
+                self._untidy = search.tidy(connection, self._merging)
+            return
         self._unlooked = 0
         with self._database.reading() as connection:
             left = search.left_out(connection)
@@ -56,6 +71,7 @@ class Feeding:
         if left.messages > LEFT_OUT or (left.messages and now >= idle_from):
             with self._database.writing() as connection:
                 search.extend(connection)
+            self._untidy = True
             self.due = now
         else:
             self.due = idle_from if left.messages else math.inf

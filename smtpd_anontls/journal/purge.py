@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from smtpd_anontls.journal import queries
+from smtpd_anontls.journal import queries, search
 from smtpd_anontls.journal.database import PATIENCE, database_at
+from smtpd_anontls.journal.pace import Pace
 from smtpd_anontls.journal.sweep import forget_messages, within_batch
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 # Messages that are looked for at a time, without a lock.
 _LOOKED_FOR = 1000
-# A delivery waits for one transaction of a purge, so that takes so many seconds, as far as that can be foreseen,
-# and is followed by a pause as long, in which whoever waits gets its turn.
-_TURN = 0.02
+# Each transaction is followed by a pause as long, in which whoever waits gets its turn.
 _SHORTEST_PAUSE = 0.01
 _FEWEST, _MOST = 50, 500  # Messages of a transaction.
 
@@ -44,7 +43,7 @@ def purge(url: str, wanted: Filter, *, until: datetime | None = None, patience: 
 
 def _purge(database: Database, wanted: Filter, until: datetime | None) -> int:
     removed = after = 0
-    pace = Pace()
+    pace, merging = Pace(_FEWEST, _MOST), search.merging()
     with database.reading() as connection:
         upto = queries.position(connection).message
     while True:
@@ -57,27 +56,31 @@ def _purge(database: Database, wanted: Filter, until: datetime | None) -> int:
             return removed
         after = found[-1][0]
         while found:
-            batch = list(within_batch(found[: pace.messages]))
+            batch = list(within_batch(found[: pace.size]))
             found = found[len(batch) :]
             with database.writing() as connection:
                 locked = time.monotonic()
                 doomed = queries.still_there(connection, batch)
                 forget_messages(connection, doomed)
-            pause = pace.after(len(batch), time.monotonic() - locked)
-            database.settle()
+            took = time.monotonic() - locked
+            pace.took(len(batch), took)
             removed += len(doomed)
-            time.sleep(pause)
+            _pause(database, took)
+            while _tidy(database, merging):
+                pass
 
 
-class Pace:
-    """How many messages one transaction removes, by what those before have taken."""
+def _tidy(database: Database, merging: Pace) -> bool:
+    """Take a turn, and a pause, for what removing leaves to do; return whether there may be more."""
+    with database.writing() as connection:
+        locked = time.monotonic()
+        more = search.tidy(connection, merging)
+    if more:
+        _pause(database, time.monotonic() - locked)
+    return more
 
-    def __init__(self) -> None:
-        self.messages = _FEWEST
 
-    def after(self, messages: int, seconds: float) -> float:
-        """Note what a transaction has taken; return the seconds that the next one waits."""
-        fitting = int(messages * _TURN / max(seconds, 1e-6))
-        # One that was slow by chance is no reason to creep from then on, nor a fast one to leap.
-        self.messages = min(max(fitting, self.messages // 2, _FEWEST), self.messages * 2, _MOST)
-        return max(_SHORTEST_PAUSE, seconds)
+def _pause(database: Database, seconds: float) -> None:
+    """Let others have their turn, after one of so many *seconds*."""
+    database.settle()
+    time.sleep(max(_SHORTEST_PAUSE, seconds))

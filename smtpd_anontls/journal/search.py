@@ -19,11 +19,13 @@ It keeps no text; what is removed has to be told again.
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import case, column, func, literal_column, select, table, text, update
 
 from smtpd_anontls.domain.filters import folded, indexed
+from smtpd_anontls.journal.pace import Pace
 from smtpd_anontls.journal.prepared import Prepared
 from smtpd_anontls.journal.schema import message_headers, messages, state
 
@@ -67,6 +69,8 @@ _remove = Prepared(
     )
 )
 
+_MERGE = "INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)"
+_CHANGES = "SELECT total_changes()"
 _PROGRESS = select(state.c.searchable_message_id, state.c.last_message_id)
 
 found = table("message_search", column("rowid"))
@@ -118,6 +122,28 @@ def remove(connection: Connection, message_ids: Sequence[int]) -> None:
     if is_kept(connection):
         # One statement: at the end of each, FTS5 makes a segment of what was changed.
         _remove.once(connection, {"ids": json.dumps(sorted(message_ids))})
+
+
+def merging() -> Pace:
+    """Return the pace for :func:`tidy`, in pages."""
+    return Pace(4, 64)
+
+
+def tidy(connection: Connection, pace: Pace) -> bool:
+    """Merge what was added and removed by parts, a little of it; return whether there may be more to do.
+
+    Every transaction that changes the index adds a segment, and a search reads them all.  Where sixteen have
+    come together FTS5 merges them at once, however long that takes.  What it counts is the pages that it
+    writes: where most of what it reads has been removed, few of them take long.
+    """
+    if not is_kept(connection):
+        return False
+    began = time.monotonic()
+    before = connection.exec_driver_sql(_CHANGES).scalar_one()
+    connection.exec_driver_sql(_MERGE, (pace.size,))
+    pace.took(pace.size, time.monotonic() - began)
+    # The command itself counts as one.
+    return bool(connection.exec_driver_sql(_CHANGES).scalar_one() - before > 1)
 
 
 def expression(wanted: Filter) -> str | None:

@@ -265,6 +265,7 @@ class Writer:
             return
         if more:
             self._sweep_due = 0.0
+            self._feeding.removed()
 
     def _feed(self) -> None:
         if self._database.loss():

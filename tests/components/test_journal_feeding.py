@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpd_anontls.journal import feeding, search
+from smtpd_anontls.domain.filters import Filter
+from smtpd_anontls.journal import feeding, queries, search
 from smtpd_anontls.journal.feeding import IDLE, Feeding
 from smtpd_anontls.journal.sqlite import SqliteFile
 from smtpd_anontls.journal.statements import add_messages
+from smtpd_anontls.journal.sweep import forget_messages
 from tests.components.journal_making import message, opened, url_in
 
 if TYPE_CHECKING:
@@ -74,6 +76,37 @@ def test_no_more_than_a_bound_is_left_out(fed: Fed, monkeypatch: pytest.MonkeyPa
         left_out.append(1000 * burst - fed.passes(0.9 * IDLE))
 
     assert left_out == [1000, 2000, *[3000] * 8]
+
+
+def test_what_was_taken_in_and_removed_by_parts_is_merged(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches there were, and removals from them, a search reads few segments of the index."""
+    monkeypatch.setattr(search, "BATCH_MESSAGES", 1)
+    segments = []
+    fed.deliver(40)
+    fed.passes(3 * IDLE)
+    segments.append(segments_of(fed.file))
+    for number in range(1, 31):
+        with fed.file.writing() as connection:
+            forget_messages(connection, {number: 1})
+        fed.feeding.removed()
+        fed.passes(IDLE)
+    segments.append(segments_of(fed.file))
+    with fed.file.reading() as connection:
+        listed = [
+            each["id"] for each in queries.list_messages(connection, Filter(subject="message"), 50, None)
+        ]
+
+    assert max(segments) < 16
+    assert listed == list(range(40, 30, -1))
+
+
+def segments_of(file: SqliteFile) -> int:
+    """Return of how many segments the index is."""
+    with file.reading() as connection:
+        count: int = connection.exec_driver_sql(
+            "SELECT count(DISTINCT segid) FROM message_search_idx"
+        ).scalar_one()
+    return count
 
 
 def test_others_deliver(fed: Fed) -> None:

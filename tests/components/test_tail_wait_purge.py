@@ -18,7 +18,8 @@ from smtpd_anontls.domain.retention import Retention
 from smtpd_anontls.journal import following
 from smtpd_anontls.journal import purge as removing
 from smtpd_anontls.journal.errors import JournalError, MissingJournalError
-from smtpd_anontls.journal.purge import Pace, purge
+from smtpd_anontls.journal.pace import TURN, Pace
+from smtpd_anontls.journal.purge import purge
 from smtpd_anontls.journal.reader import JournalReader
 from tests.command import PROGRAM, call, environment, on_terminal, run, serving
 from tests.components.journal_making import (
@@ -233,7 +234,7 @@ async def test_in_many_turns(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few are looked for, and removed, at a time, all that the filter takes go, and no others."""
     monkeypatch.setattr(removing, "_LOOKED_FOR", 5)
     monkeypatch.setattr(removing, "_FEWEST", 2)
-    monkeypatch.setattr(removing, "_TURN", 0)
+    monkeypatch.setattr(removing, "_MOST", 2)
     async with opened(url) as journal:
         for number in range(1, 31):
             who = "b@contoso.test" if number % 3 else "b@fabrikam.test"
@@ -247,18 +248,14 @@ async def test_in_many_turns(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_pace_of_a_purge() -> None:
-    """What one transaction removes follows what those before have taken, by no more than a factor of two."""
-    pace = Pace()
-    began = pace.messages
-    faster = [(pace.after(pace.messages, 1e-9), pace.messages) for _ in range(10)]
-    slower = [(pace.after(pace.messages, 1.0), pace.messages) for _ in range(10)]
-    pace.after(began, 0.01)
+    """What one transaction takes on follows what those before have taken: it falls at once, and rises by steps."""
+    pace = Pace(50, 500)
+    sizes = [pace.size]
+    for seconds in (0.0, 0.0, 0.0, 0.0, 0.1, 60.0, TURN / 2):
+        pace.took(pace.size, seconds)
+        sizes.append(pace.size)
 
-    assert [messages for _, messages in faster[:2]] == [2 * began, 4 * began]
-    assert faster[-1] == (0.01, 500)
-    assert [messages for _, messages in slower[:2]] == [250, 125]
-    assert slower[-1] == (1.0, began)
-    assert pace.messages == 2 * began
+    assert sizes == [50, 100, 200, 400, 500, 100, 50, 100]
 
 
 def test_nothing_to_remove_from(tmp_path: Path) -> None:
