@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.connectors import Server
     from smtpd_anontls.domain.endpoints import Binding, IPAddress
     from smtpd_anontls.domain.matching import NotTaken, Taken
+    from smtpd_anontls.settings.values import Settings
 
     OnFailure = Callable[[ListenError], None] | None
     # A connector's binding to port 0, by server and connector.
@@ -74,6 +75,20 @@ class Bindings:
             if each.connector.name == connector and server in {None, each.server.name}:
                 return str(each.binding.address), each.binding.port
         raise KeyError(f"no connector {connector!r} listens")
+
+    def are_whole(self, settings: Settings, server: str, connector: str) -> bool:
+        """Whether a connector of *settings* listens on all of its bindings, or is not to."""
+        wanted = [
+            binding
+            for each in settings.servers
+            for one in each.server.connectors
+            if (each.server.name, one.name) == (server, connector) and one.enabled
+            for binding in one.bindings
+        ]
+        found = [
+            each for each in self.bound if (each.server.name, each.connector.name) == (server, connector)
+        ]
+        return not wanted or len(found) == len(wanted)
 
 
 async def bind(

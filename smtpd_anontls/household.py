@@ -24,6 +24,7 @@ from smtpd_anontls.domain.records import Acknowledged, TlsVerb
 from smtpd_anontls.journal.errors import JournalError
 from smtpd_anontls.journal.journal import Journal, MemoryJournal
 from smtpd_anontls.protocol.replies import TOO_MANY_CONNECTIONS
+from smtpd_anontls.protocol_log.log import ProtocolLog
 from smtpd_anontls.selection.validity import Moment
 from smtpd_anontls.smtp.ports import Arrival, DeliveryError, Refusal, Unavailable, Welcome
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from smtpd_anontls.domain.records import EventRecord, MessageRecord, SessionRecord
     from smtpd_anontls.domain.tls_policy import TlsPolicy
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.settings.values import CaptureSettings
+    from smtpd_anontls.settings.values import CaptureSettings, ProtocolLogSettings
     from smtpd_anontls.smtp.ports import ServerContext, SessionLog
 
     Record = SessionRecord | Acknowledged | EventRecord
@@ -66,6 +67,26 @@ def journal_of(
     if settings.url is None:
         return MemoryJournal()
     return Journal(settings.url, settings.retention, clock=clock, on_warning=on_warning)
+
+
+def protocol_log_of(
+    settings: ProtocolLogSettings | None,
+    *,
+    clock: Callable[[], datetime],
+    on_warning: Callable[[str], None],
+) -> ProtocolLog | None:
+    """Return the protocol log that *settings* describe, if any; nothing is opened yet."""
+    if settings is None:
+        return None
+    return ProtocolLog(
+        settings.path,
+        settings.layout,
+        max_age=settings.max_age,
+        max_directory_size=settings.max_directory_size,
+        max_file_size=settings.max_file_size,
+        clock=clock,
+        on_warning=on_warning,
+    )
 
 
 class Announces(Protocol):

@@ -22,18 +22,28 @@ from smtpd_anontls.deciding import (
     refuse_useless_ciphers,
 )
 from smtpd_anontls.domain.faults import Fault, FaultList, own_tallies
-from smtpd_anontls.household import DRAIN_TIMEOUT, Household, OwnLimits, journal_of, utc_now
+from smtpd_anontls.household import (
+    DRAIN_TIMEOUT,
+    Household,
+    OwnLimits,
+    journal_of,
+    protocol_log_of,
+    utc_now,
+)
+from smtpd_anontls.journal.journal import MemoryJournal
 from smtpd_anontls.journal.waiting import Messages
-from smtpd_anontls.protocol_log.log import ProtocolLog
+from smtpd_anontls.overriding import Kind, Overrides, overridden, with_connector
 from smtpd_anontls.provisioning import provision
 from smtpd_anontls.reloading import LiveSettings
 from smtpd_anontls.selection.validity import Moment
+from smtpd_anontls.settings.alteration import altered
+from smtpd_anontls.settings.document import ConfigError
 from smtpd_anontls.settings.faults import read_faults
 from smtpd_anontls.smtp.listener import Listener, ListenError
 from smtpd_anontls.starting import select_at_start, warnings_of_the_day
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from smtpd_anontls.binding import Opens
@@ -45,13 +55,17 @@ if TYPE_CHECKING:
     from smtpd_anontls.household import Observer
     from smtpd_anontls.reloading import Change
     from smtpd_anontls.selection.outcome import Selection
-    from smtpd_anontls.settings.values import Loaded, ProtocolLogSettings, Settings
+    from smtpd_anontls.settings.values import Loaded, Settings
 
 log = logging.getLogger("smtpd_anontls")
 
 _DAY = timedelta(days=1)
 # Seconds between looks at the configuration and the calendar while no session comes.
 _LOOK_INTERVAL = 1.0
+
+
+class BindingError(Exception):
+    """A connector cannot listen on all of its bindings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +97,15 @@ class Receiver(Household):
         self._live = LiveSettings(loaded)
         self.journal = journal_of(settings.capture, clock=clock, on_warning=on_warning)
         self.messages = Messages(self.journal)
+        self._overrides = (
+            None
+            if isinstance(self.journal, MemoryJournal)
+            else Overrides(self.journal, self._take_overrides, on_warning)
+        )
         self._announcer = Announcer(
             settings.event_log, self.journal, clock=clock, computer=self._computer, on_warning=on_warning
         )
-        self.protocol_log = _protocol_log_of(settings.protocol_log, clock=clock, on_warning=on_warning)
+        self.protocol_log = protocol_log_of(settings.protocol_log, clock=clock, on_warning=on_warning)
         super().__init__(
             surroundings=Surroundings.of(settings, on_warning=on_warning, stand_ins=stand_ins),
             faults=FaultList(settings.faults, chance, self._tallies),
@@ -109,15 +128,15 @@ class Receiver(Household):
     async def __aenter__(self) -> Self:
         """Open everything, write the events of a start, and listen; one clear error where that cannot be."""
         settings = self._live.settings
-        servers = [each.server for each in settings.servers]
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._close_directories)
             refuse_useless_ciphers(settings)
             await provision(settings, now=self.now(), on_made=self._on_made)
-            await asyncio.to_thread(self.surroundings.load, servers)
+            await asyncio.to_thread(self.surroundings.load, [each.server for each in settings.servers])
             await asyncio.to_thread(self.surroundings.authentication.load)
             await self.journal.open()
             opened.push_async_callback(self.journal.close)
+            await self._begin_with_overrides()
             await asyncio.to_thread(self._announcer.event_log.open)
             # In a thread: a pipe that nobody reads takes its time to close.
             opened.push_async_callback(asyncio.to_thread, self._announcer.event_log.close)
@@ -125,6 +144,7 @@ class Receiver(Household):
                 await asyncio.to_thread(self.protocol_log.open)
                 opened.push_async_callback(asyncio.to_thread, self.protocol_log.close)
             await self._announcer.continue_ids()
+            servers = [each.server for each in self._live.settings.servers]
             moment = Moment(self.now(), at_start=True)
             self._warnings_due = moment.now + _DAY
             self.selections_at_start, events = await select_at_start(self.surroundings, servers, moment)
@@ -132,6 +152,9 @@ class Receiver(Household):
             for event in events:
                 self._announcer.write_placed(event)
             await self._begin(servers, opened)
+            if self._overrides is not None:
+                self._overrides.start()
+                opened.push_async_callback(self._overrides.stop)
             self._watch = asyncio.create_task(self._keep_watch())
             self._opened = opened.pop_all()
         return self
@@ -185,7 +208,9 @@ class Receiver(Household):
         return []
 
     async def applied(self) -> None:
-        """Return when what was wanted last holds for every session that begins."""
+        """Return when what was wanted last holds for every session that begins here, and others can know of it."""
+        if self._overrides is not None:
+            await self._overrides.settle()
 
     def observe(self, observer: Observer) -> None:
         """Let *observer* be told of each session that ends, each message that is durable and each event.
@@ -212,11 +237,53 @@ class Receiver(Household):
         Dictionaries have the keys of the configuration; ConfigError says what is wrong with them.
         """
         items = [each.as_json() if isinstance(each, Fault) else each for each in faults]
-        return self._faults.replace(read_faults(items))
+        number = self._replace_faults(wanted := read_faults(items))
+        shared = [each.as_json() for each in wanted]
+        self._share(Kind.FAULTS, lambda _: shared)
+        return number
 
     def delete_faults(self) -> None:
         """Want none, those of the configuration included."""
-        self._faults.replace(())
+        self.put_faults(())
+
+    def _replace_faults(self, faults: Iterable[Fault]) -> int:
+        """Want exactly *faults* here; return the number of the list."""
+        return self._faults.replace(faults)
+
+    # -- what receivers on one journal share
+
+    def _share(self, kind: Kind, changed: Callable[[Any], Any]) -> None:
+        """Want everywhere what *changed* makes of what is wanted; here it holds already."""
+        if self._overrides is not None:
+            self._overrides.want(kind, changed)
+
+    async def _begin_with_overrides(self) -> None:
+        if self._overrides is None:
+            return
+        wanted = await self._overrides.begin()
+        settings = overridden(self._live.of_file, wanted.get(Kind.CONNECTORS), self._warn)
+        self._live.take(self._live.altered(settings))
+        if wanted.get(Kind.FAULTS) is not None:
+            self._take_faults(wanted[Kind.FAULTS])
+
+    async def _take_overrides(self, wanted: Mapping[Kind, Any]) -> None:
+        """Let what another receiver was told hold here, too; None: what the configuration has."""
+        if Kind.CONNECTORS in wanted:
+            async with self._refreshing:
+                settings = overridden(self._live.of_file, wanted[Kind.CONNECTORS], self._warn)
+                if settings != self._live.settings and not self._stopping:
+                    await self._take_over(self._live.altered(settings))
+        if Kind.FAULTS in wanted:
+            self._take_faults(wanted[Kind.FAULTS])
+
+    def _take_faults(self, content: Any) -> None:
+        try:
+            self._replace_faults(
+                self._live.of_file.faults if content is None else read_faults(content, "another receiver")
+            )
+        except ConfigError as error:
+            for line in error.lines:
+                self._warn(line)
 
     def _acknowledged(self, message_id: int, message: MessageRecord) -> None:
         """Wake those who wait for a message that has become durable, and tell the observers."""
@@ -248,13 +315,21 @@ class Receiver(Household):
         """Read the configuration again, whether it has changed or not."""
         await self.refresh(force=True)
 
-    async def alter(self, change: Callable[[Settings], Settings]) -> None:
-        """Let *change* of the settings hold from the next session on, until the file changes or is read again.
+    async def alter(self, server: str, connector: str, changes: Mapping[str, Any]) -> None:
+        """Let properties of a connector, as the YAML has them, hold from the next session on.
 
-        What *change* raises comes through, and nothing has changed.
+        They do, at every receiver on the journal, until the file of one changes or is read again.  KeyError
+        where there is no such connector; AlterationError where a value or a rule is broken, or BindingError
+        where it cannot listen so: nothing has changed.
         """
         async with self._refreshing:
-            await self._take_over(self._live.altered(change(self._live.settings)))
+            before = self._live.settings
+            await self._take_over(self._live.altered(altered(before, server, connector, changes)))
+            moved = not {"bindings", "enabled"}.isdisjoint(changes)
+            if moved and not self._bindings.are_whole(self._live.settings, server, connector):
+                await self._take_over(self._live.altered(before))
+                raise BindingError
+        self._share(Kind.CONNECTORS, with_connector(server, connector, changes))
 
     async def _take_over(self, change: Change) -> None:
         """Make everything fit *change*, then let it hold all at once: a session sees all of it or nothing."""
@@ -267,12 +342,20 @@ class Receiver(Household):
             surroundings = self.surroundings.adapted_to(settings, on_warning=self._warn)
             servers = [each.server for each in settings.servers]
             bindings = await bind(self._opens, servers, self._bindings, on_failure=self._warn_of_binding)
-            if settings.faults != self._live.settings.faults:
-                self._faults.replace(settings.faults)
+            if change.is_of_file:
+                self._take_back(settings)
             self._live.take(change)
             self._hold(surroundings, bindings)
         for event in change.events:
             self._announcer.write_placed(event)
+
+    def _take_back(self, settings: Settings) -> None:
+        """Want no more than *settings*, which the file has now, where something else was wanted."""
+        if self._live.settings != self._live.of_file:
+            self._share(Kind.CONNECTORS, lambda _: None)
+        if settings.faults != self._live.of_file.faults:
+            self._faults.replace(settings.faults)
+            self._share(Kind.FAULTS, lambda _: None)
 
     def _warn_of_binding(self, error: ListenError) -> None:
         self._warn(f"{error}; until the next change or SIGHUP the connector goes without it")
@@ -305,22 +388,3 @@ class Receiver(Household):
         """Return the FQDN of *server*, or of the first one for an event that belongs to none."""
         servers = [each.server for each in self._live.settings.servers]
         return next((each.fqdn for each in servers if each.name == server), servers[0].fqdn)
-
-
-def _protocol_log_of(
-    settings: ProtocolLogSettings | None,
-    *,
-    clock: Callable[[], datetime],
-    on_warning: Callable[[str], None],
-) -> ProtocolLog | None:
-    if settings is None:
-        return None
-    return ProtocolLog(
-        settings.path,
-        settings.layout,
-        max_age=settings.max_age,
-        max_directory_size=settings.max_directory_size,
-        max_file_size=settings.max_file_size,
-        clock=clock,
-        on_warning=on_warning,
-    )

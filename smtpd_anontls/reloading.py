@@ -42,6 +42,7 @@ class Change:
     warnings: tuple[str, ...] = ()
     events: tuple[PlacedEvent, ...] = ()
     noted: tuple[str, ...] = ()  # What the file's own warnings were; they are given once.
+    is_of_file: bool = True  # Not where the running receiver alone is changed.
 
 
 def is_current(watched: Path | None, snapshot: Snapshot | None) -> bool:
@@ -67,6 +68,7 @@ class LiveSettings:
             self.snapshot = None
         self._noted = loaded.warnings
         self.settings: Settings = loaded.settings
+        self.of_file: Settings = loaded.settings
 
     def is_current(self) -> bool:
         """Whether the file is still the one that was read; costs a stat."""
@@ -113,13 +115,15 @@ class LiveSettings:
 
     def altered(self, settings: Settings) -> Change:
         """Return the change to *settings* that come from elsewhere; the file still says what it said."""
-        return Change(self.snapshot, settings, noted=self._noted)
+        return Change(self.snapshot, settings, noted=self._noted, is_of_file=False)
 
     def take(self, change: Change) -> None:
         """Let *change* hold."""
         self.snapshot, self._noted = change.snapshot, change.noted
         if change.settings is not None:
             self.settings = change.settings
+            if change.is_of_file:
+                self.of_file = change.settings
 
     def _look(self) -> Snapshot | None:
         """Return the file's octets and stamp; None where it cannot be read, which the loader explains."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from smtpd_anontls.domain.database_url import SCHEME
 from smtpd_anontls.domain.filters import EVERYTHING
+from smtpd_anontls.journal import overrides
 from smtpd_anontls.journal.commits import Commits
 from smtpd_anontls.journal.database import PATIENCE, database_at
 from smtpd_anontls.journal.errors import JournalError, MissingJournalError
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from sqlalchemy import Connection
+
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import EventRecord, Json, MessageRecord, SessionRecord
     from smtpd_anontls.domain.retention import Retention
     from smtpd_anontls.journal.commits import Listener
+    from smtpd_anontls.journal.overrides import Override
     from smtpd_anontls.journal.position import Position
 
 __all__ = ["Journal", "JournalError", "JournalLike", "JournalReader", "MemoryJournal"]
@@ -236,6 +242,24 @@ class Journal:
         """Remove the messages that *wanted* takes and that are there now, and return how many."""
         return await self._read(partial(purge, self._url, wanted))
 
+    async def override_version(self) -> int:
+        """Return the version of the newest override that is committed."""
+        return await self._committed(self._reader.override_version)
+
+    async def overrides(self) -> dict[str, Override]:
+        """Return what is wanted of running receivers, by its kind."""
+        return await self._committed(self._reader.overrides)
+
+    async def overrides_at_start(self) -> dict[str, Override]:
+        """Return what a receiver that starts begins with: a file is its own, and what was wanted is forgotten."""
+        if not self._on_server:
+            await asyncio.to_thread(self._write, overrides.forget)
+        return await self.overrides()
+
+    async def change_override(self, kind: str, changed: Callable[[Any], Any]) -> Override:
+        """Put what *changed* makes of what is wanted in its place, and return it once it is durable."""
+        return await asyncio.to_thread(self._write, partial(overrides.change, kind=kind, changed=changed))
+
     def listen(self, listener: Listener) -> None:
         """Let *listener* be called, in the loop, when another process has committed something; see Commits."""
         self._commits.listen(listener)
@@ -260,9 +284,25 @@ class Journal:
         """Whether the last try to write it failed, so that no mail was accepted."""
         return self._writer.is_failing
 
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """Do *work* in a transaction of its own, beside the writer's."""
+        database = database_at(self._url)
+        try:
+            database.open()
+            with database.writing() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            raise database.explain(error) from error
+        finally:
+            database.close()
+
     async def _read(self, query: Callable[[], T]) -> T:
-        threads = self._opened()
+        self._opened()
         await self._writer.flush()
+        return await self._committed(query)
+
+    async def _committed(self, query: Callable[[], T]) -> T:
+        threads = self._opened()
         return await asyncio.get_running_loop().run_in_executor(threads, query)
 
     def _opened(self) -> ThreadPoolExecutor:

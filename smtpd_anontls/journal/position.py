@@ -12,3 +12,4 @@ class Position:
     message: int = 0  # The id of the last one ever taken.
     session: int = 0  # The last change of a session.
     event: int = 0  # The id of the newest one kept.
+    override: int = 0  # The version of the newest one.

@@ -128,9 +128,13 @@ def list_events(connection: Connection, wanted: Filter, limit: int, before: int 
 
 def position(connection: Connection) -> Position:
     """Return how far everything has come."""
-    counters = connection.execute(select(state.c.last_message_id, state.c.last_session_change)).one()
+    counters = connection.execute(
+        select(state.c.last_message_id, state.c.last_session_change, state.c.last_override)
+    ).one()
     newest = connection.execute(select(func.max(events.c.id))).scalar_one()
-    return Position(counters.last_message_id, counters.last_session_change, newest or 0)
+    return Position(
+        counters.last_message_id, counters.last_session_change, newest or 0, counters.last_override
+    )
 
 
 def finished_sessions(

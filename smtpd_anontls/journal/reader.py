@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smtpd_anontls.domain.filters import EVERYTHING
-from smtpd_anontls.journal import queries
+from smtpd_anontls.journal import overrides, queries
 from smtpd_anontls.journal.database import PATIENCE, database_at
 
 if TYPE_CHECKING:
     from smtpd_anontls.domain.filters import Filter
     from smtpd_anontls.domain.records import Json
     from smtpd_anontls.journal.database import Database, Watch
+    from smtpd_anontls.journal.overrides import Override
     from smtpd_anontls.journal.position import Position
 
 
@@ -39,6 +40,16 @@ class JournalReader:
         """Return how far the journal has come; MissingJournalError where there is none yet."""
         with self._database.reading() as connection:
             return queries.position(connection)
+
+    def override_version(self) -> int:
+        """Return the version of the newest override."""
+        with self._database.reading() as connection:
+            return overrides.version(connection)
+
+    def overrides(self) -> dict[str, Override]:
+        """Return what is wanted of running receivers, by its kind."""
+        with self._database.reading() as connection:
+            return overrides.everything(connection)
 
     def finished_sessions(self, wanted: Filter, *, after: int, limit: int = 100) -> list[tuple[int, Json]]:
         """Return sessions that *wanted* takes and that have ended, in that order, each with its change.

@@ -45,6 +45,7 @@ state = Table(
     Column("session_count", _Number, nullable=False, server_default="0"),
     Column("event_count", _Number, nullable=False, server_default="0"),
     Column("searchable_message_id", _Number, nullable=False, server_default="0"),  # See journal.search.
+    Column("last_override", _Number, nullable=False, server_default="0"),
 )
 
 messages = Table(
@@ -142,6 +143,15 @@ events = Table(
     Column("connector", Text, index=True),
     Column("session_id", Text, index=True),
     Column("shown", Text, nullable=False),
+)
+
+# See journal.overrides.
+overrides = Table(
+    "overrides",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("version", _Number, nullable=False),
+    Column("content", Text, nullable=False),
 )
 
 # See journal.search; detail=column keeps no positions, which are not needed, and most of the size.

@@ -113,6 +113,10 @@ class Supervisor(Receiver):
 
     async def applied(self) -> None:
         """Return when what was wanted last holds in every worker; one that hangs is not waited for."""
+        await super().applied()
+        await self._applied_by_workers()
+
+    async def _applied_by_workers(self) -> None:
         waiting = [
             asyncio.create_task(each.has_applied(self._version))
             for each in self._crew.everybody
@@ -123,21 +127,16 @@ class Supervisor(Receiver):
             for each in late:
                 each.cancel()
 
-    def put_faults(self, faults: Iterable[Fault | dict[str, Any]]) -> int:
+    def _replace_faults(self, faults: Iterable[Fault]) -> int:
         """Want exactly *faults* in sessions that begin from now on, whichever worker they are with."""
-        version = super().put_faults(faults)
+        number = super()._replace_faults(faults)
         self._spread()
-        return version
-
-    def delete_faults(self) -> None:
-        """Want none, those of the configuration included."""
-        super().delete_faults()
-        self._spread()
+        return number
 
     async def _take_over(self, change: Change) -> None:
         await super()._take_over(change)
         self._spread()
-        await self.applied()
+        await self._applied_by_workers()
 
     async def reload(self) -> None:
         """Read the configuration again, and put a new worker in the place of each, one after another.

@@ -1,7 +1,7 @@
 """Receive connectors as they hold now, changed while they run, and what they would decide.
 
-A change holds from the next session on, until the configuration file changes, SIGHUP reads it again
-or the receiver ends; the file itself is never written.
+A change holds from the next session on, at every receiver on the journal, until the configuration file of one
+changes or SIGHUP reads it again, or, with a journal in a file, the receiver ends; the file itself is never written.
 """
 
 from dataclasses import fields
@@ -16,9 +16,9 @@ from smtpd_anontls.domain.connectors import ReceiveConnector, Server, connector_
 from smtpd_anontls.domain.flags import ExchangeFlag
 from smtpd_anontls.domain.instants import parse_instant
 from smtpd_anontls.domain.records import TlsVerb
+from smtpd_anontls.receiver import BindingError
 from smtpd_anontls.selection.validity import Moment
-from smtpd_anontls.settings.alteration import AlterationError, altered
-from smtpd_anontls.settings.values import Settings
+from smtpd_anontls.settings.alteration import AlterationError
 from smtpd_anontls.web.api.house import House, answer
 from smtpd_anontls.web.api.selections import Selections, Thing
 from smtpd_anontls.web.problems import UNPROCESSABLE, ProblemError, failures, not_acceptable
@@ -118,19 +118,15 @@ async def change_connector(
 ) -> Response:
     """Holds from the next session on, until the file changes, SIGHUP or the end; the file is not written.
 
+    Receivers that share a journal in PostgreSQL have it within a second, and keep it when one starts anew.
+
     A value or a rule that does not hold is a 422 with the sentence of the configuration check.
     """
     await house.refresh()
     if not changes:
         raise not_acceptable("body", "body", "names no property; name one that is to change")
-    before: list[Settings] = []
-
-    def change(settings: Settings) -> Settings:
-        before.append(settings)
-        return altered(settings, server, name, changes)
-
     try:
-        await house.alter(change)
+        await house.alter(server, name, changes)
     except KeyError:
         raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such connector") from None
     except AlterationError as error:
@@ -141,20 +137,13 @@ async def change_connector(
                 {"in": "body", "name": each.property, "detail": each.message} for each in error.objections
             ],
         ) from None
-    connector = next(each for owner, each in _all(house) if (owner.name, each.name) == (server, name))
-    if not {"bindings", "enabled"}.isdisjoint(changes) and not _listens(house, server, connector):
-        await house.alter(lambda _: before[0])
+    except BindingError:
         raise ProblemError(
             HTTPStatus.CONFLICT, "bindings: not all of them can be listened on, so nothing has changed"
-        )
+        ) from None
+    await house.applied()
+    connector = next(each for owner, each in _all(house) if (owner.name, each.name) == (server, name))
     return answer(connector_json(server, connector))
-
-
-def _listens(house: House, server: str, connector: ReceiveConnector) -> bool:
-    bound = [
-        each for each in house.bound if (each.server.name, each.connector.name) == (server, connector.name)
-    ]
-    return not connector.enabled or len(bound) == len(connector.bindings)
 
 
 @router.get(

@@ -1,7 +1,8 @@
 """Faults on demand: those that are wanted now, and how often each has fired.
 
-What is put holds in sessions that begin from then on, until it is put or deleted again, the faults of
-the configuration file change or the receiver ends; the file itself is never written.
+What is put holds in sessions that begin from then on, at every receiver on the journal, until it is put or
+deleted again, the faults of the configuration file of one change or, with a journal in a file, the receiver
+ends; the file itself is never written.  Each receiver counts for itself.
 """
 
 from enum import Enum
