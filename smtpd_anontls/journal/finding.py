@@ -71,11 +71,12 @@ def find_messages(
     elif isinstance(wanted.since, int):
         above = max(above or 0, wanted.since)
 
-    asked = search.expression(wanted) if search.is_kept(connection) else None
-    if asked is None or few is not None or is_narrow:
+    by_text = search.is_kept(connection) and few is None and not is_narrow and search.expression(wanted)
+    if not by_text:
         query = _between(query, messages.c.id, above, below, oldest_first=oldest_first)
         return list(connection.execute(query.limit(limit)))
 
+    asked = search.expression(wanted, search.sample(connection)) or by_text
     known = search.upto(connection)
     id_found = search.found.c.rowid
     in_the_index = query.join(search.found, id_found == messages.c.id).where(search.matching(asked))

@@ -152,6 +152,7 @@ def in_memory_database() -> Iterator[Connection]:
     terms=FILTERS,
     searchable=st.integers(0, 12),
     few=st.sampled_from([0, 2, 500]),
+    large=st.sampled_from([0, 500]),
     limit=st.sampled_from([1, 3, 50]),
     before=st.none() | st.integers(1, 14),
 )
@@ -163,6 +164,7 @@ def test_every_filter_takes_what_the_plain_comparison_takes(
     terms: dict[str, Any],
     searchable: int,
     few: int,
+    large: int,
     limit: int,
     before: int | None,
 ) -> None:
@@ -175,6 +177,7 @@ def test_every_filter_takes_what_the_plain_comparison_takes(
         bounds.setattr(finding, "FEW_SESSIONS", few)
         bounds.setattr(finding, "FEW_OF_HOSTS", few)
         bounds.setattr(search, "BATCH_MESSAGES", 1)
+        bounds.setattr(search, "LARGE", large)
         add_messages(connection, taken)
         add_sessions(connection, heads)
         add_events(connection, noted)
@@ -228,10 +231,14 @@ PATTERNS_OF_LONG_VALUES = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("large", [0, 500])
 @pytest.mark.parametrize("fed", [0, 4, 9])
-def test_long_values_are_found_by_any_part_of_them(fed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_values_are_found_by_any_part_of_them(
+    fed: int, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The index has their beginnings alone, and the filter takes the same, fed, half fed or unfed."""
     monkeypatch.setattr(search, "BATCH_MESSAGES", 1)
+    monkeypatch.setattr(search, "LARGE", large)
     taken = [message(headers=(("DKIM-Signature", value), ("X-A", "b"))) for value in VALUES]
     with in_memory_database() as connection:
         add_messages(connection, taken)
@@ -261,6 +268,19 @@ def test_the_index_leaves_out_what_a_long_value_does_not_begin_with(tmp_path: Pa
     file.close()
 
     assert (by_end, by_beginning, by_another_beginning, afterwards) == ([2], [1, 2], [], [2])
+
+
+def test_what_most_messages_have_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threes that leave out little are left out themselves, but for one where a term has no others."""
+    monkeypatch.setattr(search, "LARGE", 0)
+    with in_memory_database() as connection:
+        rare = message(sender="a@rare.test")
+        add_messages(connection, [*[message(sender="a@contoso.test")] * 99, rare])
+        known = search.sample(connection)
+
+    assert search.expression(Filter(sender="*@rare.test"), known) == 'sender : ("@ra" AND "re.")'
+    assert search.expression(Filter(sender="*.test"), known) in ('sender : (".te")', 'sender : ("t\n\n")')
+    assert search.expression(Filter(sender="*.test")) == 'sender : (".te" AND "st\n" AND "t\n\n")'
 
 
 async def test_messages_become_searchable(tmp_path: Path) -> None:
