@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "6"
-down_revision = "5"
+revision = "7"
+down_revision = "6"
 
 
 def upgrade() -> None:
