@@ -125,7 +125,8 @@ def line_chart(title: str, x_title: str, y_title: str, lines: Sequence[Line]) ->
     bottom = _PLOT_TOP + _PLOT_HEIGHT
     for decade in range(decades[0], decades[1] + 1):
         across, _ = place(10.0**decade, 0)
-        parts.append(_text(across, bottom + 18, f"{10**decade:,}", "quiet", "middle"))
+        anchor = "end" if decade == decades[1] else "middle"  # The last one would stick out of the card.
+        parts.append(_text(across, bottom + 18, f"{10**decade:,}", "quiet", anchor))
     parts.append(_text((_PLOT_LEFT + _PLOT_RIGHT) / 2, bottom + 38, x_title, "quiet", "middle"))
     parts += _lines(lines, place, bottom + 66)
     rows = math.ceil(len(lines) / _LEGEND_COLUMNS)

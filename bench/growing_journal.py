@@ -35,7 +35,7 @@ TRANSACTION = 50  # Messages that share a sync while many senders push.
 
 # The unit is behind the name: per message, or per question.
 RECEIVING, INDEXING, DELETING = (
-    f"{work}, us a message" for work in ("receiving", "indexing for searches", "deleting")
+    f"{work}, µs a message" for work in ("receiving", "indexing for searches", "deleting")
 )
 QUESTIONS = {
     "listing, ms": Filter(),
@@ -56,13 +56,15 @@ def measured(most: int) -> dict[str, list[tuple[int, float]]]:
         count = LEAST
         while count <= most:
             add(file, range(there, count), most)
-            make_searchable(file)
+            # Merging comes in lumps, so over all that were added.
+            indexed = _cpu(lambda: make_searchable(file))
+            figures[INDEXING].append((count, 1e6 * indexed / (count - there)))
             for name, wanted in QUESTIONS.items():
                 figures[name].append((count, 1e3 * _median(lambda wanted=wanted: _ask(file, wanted))))  # type: ignore[misc]
             there = count + RECEIVED
             received = _cpu(lambda: add(file, range(count, there), most, group=TRANSACTION))  # noqa: B023
             figures[RECEIVING].append((count, 1e6 * received / RECEIVED))
-            figures[INDEXING].append((count, 1e6 * _cpu(lambda: make_searchable(file)) / RECEIVED))
+            make_searchable(file)
             figures[DELETING].append((count, 1e6 * _cpu(lambda: _delete(file)) / BATCH_ROWS))
             count *= 10
         file.close()

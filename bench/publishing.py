@@ -24,7 +24,7 @@ JOURNAL_END = "<!-- The growth of the journal ends. -->"
 # Each unit has an axis, and so a picture, of its own.
 _JOURNALS = {
     "docs/images/journal-writing.svg": (
-        "us a message",
+        "µs a message",
         "Receiving into and deleting from a large journal",
     ),
     "docs/images/journal-asking.svg": ("ms", "Listing and searching a large journal"),

@@ -74,7 +74,7 @@ def a_run() -> Results:
         selection_anew_us=[200, 210],
         growth={"receiver": {1: [300, 310], 1000: [150, 160]}},
         journal={
-            "receiving, us a message": [(1000, 300.0), (1_000_000, 310.0)],
+            "receiving, µs a message": [(1000, 300.0), (1_000_000, 310.0)],
             "listing, ms": [(1000, 1.5), (1_000_000, 1.6)],
         },
         workers={1: cell(200, 200), 2: cell(210, 210)},
@@ -134,7 +134,7 @@ def test_a_run_is_published_and_read_again(tmp_path: Path) -> None:
     assert readme.startswith(f"before\n{BEGIN}\n\n![")
     assert f"\n\n{END}\nbetween\n{JOURNAL_BEGIN}\n\n" in readme
     assert readme.endswith(f"\n\n{JOURNAL_END}\nafter\n")
-    assert "| receiving, us a message | 300 | 310 |" in readme
+    assert "| receiving, µs a message | 300 | 310 |" in readme
     assert from_json((tmp_path / RESULTS).read_text()) == a_run()
     for image in (tmp_path / "docs" / "images").iterdir():
         assert ET.parse(image).getroot().tag.endswith("svg")  # noqa: S314 - our own
