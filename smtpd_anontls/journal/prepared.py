@@ -1,4 +1,4 @@
-"""Statements that SQLAlchemy writes, once, and the driver executes: past SQLAlchemy that costs a tenth.
+"""Statements that SQLAlchemy writes, once, and the driver executes: past SQLAlchemy a delivery costs less.
 
 For the few statements of each delivery, and of each removal, alone; what fails raises what SQLAlchemy would have raised.
 """
