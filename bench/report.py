@@ -57,13 +57,19 @@ def document_of(results: Results) -> str:
 
 
 def readme_of(results: Results) -> str:
-    """Return what stands in README.md: the overview, the handshakes, the memory and the reach."""
+    """Return what stands in README.md: the overview, the handshakes, many sessions and the reach."""
+    many = [
+        "![CPU time of a message of 1 KB, by the sessions that send at once](docs/images/sessions.svg)",
+        "Memory of sessions that are held, and what some of them then sent:",
+        in_markdown(_memory(results)),
+    ]
     parts = [
         "![Server CPU per message, the receiver beside its peers](docs/images/performance.svg)",
         "Server CPU per message in µs, and in brackets how many times as cheap that is as stock aiosmtpd:",
         in_markdown(overview(results)),
         "A whole session of connect, EHLO, full TLS 1.2 handshake, EHLO and QUIT, server CPU in µs:",
         in_markdown(handshakes(results)),
+        *(many if results.growth and results.held else []),
         "What was to be reached, and what was:",
         in_markdown(reach_table(results)),
         *(f"Not measured: {name}: {why}." for name, why in results.missing.items()),

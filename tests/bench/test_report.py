@@ -142,7 +142,6 @@ def test_a_run_is_published_and_read_again(tmp_path: Path) -> None:
         rewritten("nothing", a_run())
 
 
-@pytest.mark.skipif(not (ROOT / RESULTS).exists(), reason="nothing was published yet")
 def test_what_is_published_is_one_run() -> None:
     """README.md, docs/performance.md and the pictures are what docs/performance.json makes of them."""
     results = from_json((ROOT / RESULTS).read_text("utf-8"))
