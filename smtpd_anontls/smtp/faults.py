@@ -202,8 +202,8 @@ async def _disturb(session: WireSession, fault: Fault, planned: Handshake) -> No
         await session.pause(planned.seconds)
     match fault.kind:
         case Kind.GARBAGE:
-            # The first octet is no content type of TLS (RFC 8446 section 5.1), the rest is anything.
-            session.raw_transport.write(b"\xff" + secrets.token_bytes(_GARBAGE - 1))
+            # No content type and no version of TLS (RFC 8446 section 5.1); the rest is anything.
+            session.raw_transport.write(b"\xff\xff\xff" + secrets.token_bytes(_GARBAGE - 3))
         case Kind.ALERT:
             session.raw_transport.write(_ALERT + bytes([fault.alert_number]))
         case Kind.STALL:
