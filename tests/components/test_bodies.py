@@ -13,6 +13,8 @@ from tests.peer import Peer
 if TYPE_CHECKING:
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 # Every way to write an end of data that is none, and other things that mail is not supposed to hold.
 NASTY = {
     "empty": b"",

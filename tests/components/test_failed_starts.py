@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 
 

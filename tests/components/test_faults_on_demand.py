@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.lab import Json, Lab
 
+pytestmark = pytest.mark.slow
+
 SENDER_OK = ["250 2.1.0 Sender OK"]
 RECIPIENT_OK = ["250 2.1.5 Recipient OK"]
 GO_ON = ["354 Start mail input; end with <CRLF>.<CRLF>"]

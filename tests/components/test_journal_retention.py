@@ -23,6 +23,8 @@ from tests.components.journal_making import (
     session_id,
 )
 
+pytestmark = pytest.mark.slow
+
 
 async def past(url: str, count: int) -> None:
     """Make a past: one message, session and event a minute, each message of 1,000 octets."""

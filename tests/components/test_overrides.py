@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.lab import Pki
     from tests.postgres import Postgres
 
+pytestmark = pytest.mark.slow
+
 BUSY = {"at": "banner", "kind": "reply", "code": 554, "text": "No"}
 ON_A_SERVER = pytest.param("postgresql", marks=pytest.mark.slow)
 

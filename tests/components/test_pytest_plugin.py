@@ -14,6 +14,8 @@ from tests.command import ROOT, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 BEGINNING = """

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from smtpd_anontls.smtp.session import WireSession
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 # What may be allocated at most while 64 MiB come; a look at the configuration takes 16 of it for a moment.
 BOUND = 24 * MIB

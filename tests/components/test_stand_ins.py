@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.command import Serving
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 
 ALL = 1 | 2 | 8 | 16  # IMAP, POP, IIS, SMTP.

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from smtpd_anontls.journal.journal import Journal
     from smtpd_anontls.receiver import Receiver
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 BIG = b"Subject: big\r\n\r\n" + 3_000_000 * b"x"
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from smtpd_anontls.receiver import Receiver
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 READY = ["220 2.0.0 SMTP server ready"]
 OK = "250 2.0.0 OK"
 HANDSHAKE_TIMEOUT = {"tls": {"handshake_timeout": 0.3}}

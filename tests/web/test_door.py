@@ -21,6 +21,8 @@ from tests.web.visiting import PROBLEM, all_heard, visiting
 if TYPE_CHECKING:
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 CONNECTOR_PATH = f"connectors/{SERVER}/{CONNECTOR}"
 # Cheap on purpose: a test asks about right and wrong, not about strength.
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.web.scene import Scene
     from tests.web.visiting import Visit
 
+pytestmark = pytest.mark.slow
+
 
 async def page(visit: Visit, path: str, *, status: int = 200) -> Markup:
     """Fetch a page, and see that it is one: well-formed, titled, with its landmarks, and sealed."""

@@ -15,6 +15,8 @@ from tests.web.markup import Markup
 from tests.web.scene import HOSTILE, send
 from tests.web.visiting import visiting
 
+pytestmark = pytest.mark.slow
+
 # C0 without tab and line ends, C1, and what turns text around.
 UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # Ours are fetched; nothing else may run.

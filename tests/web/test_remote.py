@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from smtpd_anontls.testing import BlockingReceiver
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "s3cret"  # noqa: S105 - of a test
 WEB = {"bind": "127.0.0.1:0", "auth": {"token_env": "PAGE_TOKEN"}}
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from smtpd_anontls.receiver import Receiver
     from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 
 async def _quit(receiver: Receiver) -> None:
     async with await greeted(receiver) as peer:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.lab import Lab
     from tests.web.visiting import Visit
 
+pytestmark = pytest.mark.slow
+
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
