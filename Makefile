@@ -1,6 +1,6 @@
 # make run        set up and run the receiver with its embedded defaults
 # make gallery    the same with a server for each outcome
-# make check      the everyday check: lint, types, layers, fast tests (under two minutes)
+# make check      the everyday check: lint, types, layers, fast tests
 # make test       everything: lint, types, layers, all tests
 # make fuzz       more than ten million inputs for the parsers, and sessions against their model for longer
 # make soak       serve for ten minutes (MINUTES=n) with faults injected: nothing lost, nothing grown

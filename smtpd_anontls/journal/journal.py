@@ -290,9 +290,12 @@ class Journal:
         try:
             database.open()
             with database.writing() as connection:
-                return work(connection)
+                done = work(connection)
+            database.settle()
         except DBAPIError as error:
             raise database.explain(error) from error
+        else:
+            return done
         finally:
             database.close()
 
